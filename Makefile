@@ -1,0 +1,30 @@
+.PHONY: install study test check clean
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+TORCH ?= torch==2.13.0
+
+install: .venv/.installed
+
+# torch comes first and by itself: where a CPU build of this version is at hand, pip takes it.
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) --version >/dev/null 2>&1 || { echo "Veneer needs Python 3.11; name one with make PYTHON=..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+study: install
+	$(BIN)/veneer pocket pocket/
+	$(BIN)/veneer run pocket/study.yaml
+
+test: check
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv pocket build

@@ -1,0 +1,1 @@
+"""Stage 8: gap, support, preference, leverage, claims."""

@@ -1,0 +1,117 @@
+"""Runs independent cells of work: here, in worker processes that are shared by all stages of a run."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import wait as wait_for
+from typing import Any
+
+from veneer.errors import CellsError, VeneerError
+
+THREADS_PER_WORKER = 1
+"""One, so that a cell's floating-point sums never depend on how many cells run beside it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One independent unit of work of a stage."""
+
+    name: str
+    work: Callable[[], Any]
+    """A module-level function or a partial of one: it travels to a worker process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """The worker processes of one run; they start with the first cell, so that a finished study starts none."""
+
+    workers: int
+    _pool: list[ProcessPoolExecutor]
+
+    def run(self, cells: Sequence[Cell], done: Callable[[str], None]) -> list[Any]:
+        """Run every cell and return their results in order.
+
+        A cell that fails with a `VeneerError` does not stop the others; when all have ended, the failures are
+        raised together. Any other exception is a bug: it stops the crew at once.
+
+        Args:
+            cells: The work; names are for progress and errors.
+            done: Called with a cell's name when it has ended.
+
+        Raises:
+            CellsError: One or more cells failed, or a worker process died.
+        """
+        if not cells:
+            return []
+        futures = {self._submit(cell): index for index, cell in enumerate(cells)}
+        results: list[Any] = [None] * len(cells)
+        failures: list[str] = []
+        waiting = set(futures)
+        while waiting:
+            # A timeout, so that Ctrl-C is heard between the waits on every platform.
+            ended, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in ended:
+                cell = cells[futures[future]]
+                try:
+                    results[futures[future]] = future.result()
+                except VeneerError as error:
+                    failures.append(f"{cell.name}: {error}")
+                except BrokenProcessPool as error:
+                    self._pool.clear()
+                    raise CellsError(
+                        f"A worker process died while {cell.name} ran, most likely for want of memory. What had "
+                        "finished is kept: run again, with fewer workers (--workers 1) if it happens again."
+                    ) from error
+                done(cell.name)
+        if failures:
+            many = f"{len(failures)} of {len(cells)} cells failed; the others are kept, and a new run asks only these"
+            raise CellsError(f"{many}:\n  " + "\n  ".join(sorted(failures)))
+        return results
+
+    def _submit(self, cell: Cell) -> Future[Any]:
+        if not self._pool:
+            self._pool.append(
+                ProcessPoolExecutor(
+                    self.workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+                )
+            )
+        return self._pool[0].submit(cell.work)
+
+
+@contextmanager
+def crew(workers: int | None = None) -> Iterator[Crew]:
+    """Yield a crew of worker processes; on the way out, by Ctrl-C too, none of them is left running."""
+    made = Crew(workers or os.cpu_count() or 1, [])
+    try:
+        yield made
+    finally:
+        for pool in made._pool:
+            running = list((pool._processes or {}).values())
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in running:
+                process.kill()
+            for process in running:
+                process.join()
+
+
+def _start_worker() -> None:
+    """Fix the worker's threads, silence its progress bars, and end it when its parent dies (even by kill -9)."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(THREADS_PER_WORKER)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear; it ends the workers.
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait_for([sentinel])
+    os._exit(1)

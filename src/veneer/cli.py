@@ -1,0 +1,215 @@
+"""The command line: parse, call, print; no logic."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from veneer import pipeline
+from veneer.cells import crew
+from veneer.errors import StudyError, VeneerError
+from veneer.study import Study, load
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Tells whether a model trained on another model's outputs got better or only sounds better.",
+)
+screen = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+StudyFile = Annotated[Path, typer.Argument(help="A study file (YAML).")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Cells made at a time; as many as there are cores by default.")
+]
+
+
+class Until(StrEnum):
+    """The stages at which a run may stop."""
+
+    collect = "collect"
+    prepare = "prepare"
+    train = "train"
+    answer = "answer"
+    grade = "grade"
+    judge = "judge"
+    rate = "rate"
+    analyze = "analyze"
+    report = "report"
+
+
+class PocketSize(StrEnum):
+    """How large the built-in study is."""
+
+    full = "full"
+    small = "small"
+    tiny = "tiny"
+
+
+@app.command()
+def pocket(
+    folder: Annotated[Path, typer.Argument(help="Where the study is written.")],
+    seed: Annotated[int, typer.Option(help="The world's seed.")] = 0,
+    size: Annotated[PocketSize, typer.Option(help="How large its world is.")] = PocketSize.full,
+    workers: Workers = None,
+) -> None:
+    """Write the built-in study: a world, and a teacher and bases trained from nothing on it."""
+    with _errors_explained():
+        # Imported here: it brings torch, and the other commands must answer at once.
+        from veneer.pocket import study as built_in
+
+        written = built_in.write(
+            folder, seed=seed, size=built_in.Size(size), workers=workers or os.cpu_count() or 1, progress=screen.print
+        )
+        screen.print(f"Written: {written}. Next: veneer run {written}")
+
+
+@app.command()
+def new(folder: Annotated[Path, typer.Argument(help="Where the study is written; made if need be.")]) -> None:
+    """Write a commented study file to edit."""
+    with _errors_explained():
+        written = folder / "study.yaml"
+        if written.exists():
+            raise StudyError(f"{written} exists already, and is left as it is. Name another folder, or move it away.")
+        folder.mkdir(parents=True, exist_ok=True)
+        written.write_text((files("veneer") / "prompts" / "new_study.yaml").read_text(encoding="utf-8"))
+        screen.print(f"Written: {written}. Edit it, then: veneer plan {written}")
+
+
+@app.command()
+def plan(study_file: StudyFile) -> None:
+    """Show what a run would make: the grid and the counts."""
+    with _errors_explained():
+        study = load(study_file)
+        for line in _grid(study):
+            screen.print(line)
+        screen.print(_states(pipeline.survey(study, pipeline.store_of(study_file))))
+
+
+@app.command()
+def run(
+    study_file: StudyFile,
+    until: Annotated[Until, typer.Option(help="The last stage to make.")] = Until.report,
+    workers: Workers = None,
+) -> None:
+    """Make everything that is not made yet. Interrupt it as you like: the same command carries on."""
+    with _errors_explained():
+        study = load(study_file)
+        store = pipeline.store_of(study_file)
+        with crew(workers) as hands, _Board() as board:
+            made = pipeline.run(study, store, hands, board, until.value)
+        if until is Until.report:
+            place = store.root.parent / "report"
+            screen.print()
+            screen.print((place / "verdict.txt").read_text(encoding="utf-8"), markup=False)
+            screen.print(f"Report: {place / 'index.html'}")
+        else:
+            for artefact in made.values():
+                screen.print(f"{artefact.stage}: {artefact.path}")
+
+
+@app.command()
+def status(study_file: StudyFile) -> None:
+    """Show how far a study has come."""
+    with _errors_explained():
+        screen.print(_states(pipeline.survey(load(study_file), pipeline.store_of(study_file))))
+
+
+def _grid(study: Study) -> Iterator[str]:
+    yield f"{study.name}: {study.question}" if study.question else study.name
+    yield f"  bases     {', '.join(study.bases)}"
+    yield f"  teacher   {study.teacher.name}"
+    if study.train and study.collect:
+        amounts, seeds = study.train.amounts, study.train.seeds
+        grid = len(study.bases) * len(study.collect.sources) * len(amounts) * len(seeds)
+        yield f"  sources   {', '.join(study.collect.sources)}"
+        yield f"  amounts   {', '.join(f'{amount:,}' for amount in amounts)} tokens"
+        yield f"  seeds     {', '.join(map(str, seeds))}"
+        yield f"  students  {grid} (bases x sources x amounts x seeds)"
+        if replay := study.train.replay:
+            twins = grid // len(amounts) * len(replay.amounts)
+            yield f"            and {twins} with {replay.share:.0%} of pretraining text mixed in"
+    else:
+        yield f"  students  {', '.join(study.students)} (they exist already)"
+    forms = [f"{name} ({', '.join(spec.forms)})" for name, spec in study.evaluate.benchmarks.items()]
+    yield f"  benchmarks  {', '.join(forms) or 'none'}"
+    judges = [*study.judges, *(["simulated raters"] if study.rate else [])]
+    yield f"  judges    {', '.join(judges) or 'none'}"
+
+
+def _states(states: list[pipeline.StageState]) -> Table:
+    table = Table("stage", "cells", "done", "begun", "to do", box=None, pad_edge=False)
+    for state in states:
+        left = state.cells - state.done - state.begun
+        table.add_row(state.stage, str(state.cells), str(state.done), str(state.begun), str(left))
+    return table
+
+
+class _Board:
+    """Progress on the terminal: a bar a stage where there is a person, a line a stage where there is a log."""
+
+    def __init__(self) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description:8}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[cell]}"),
+            console=screen,
+            disable=not screen.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._left: dict[str, int] = {}
+        self._began = time.monotonic()
+
+    def __enter__(self) -> "_Board":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def begin(self, stage: str, cells: int, done: int) -> None:
+        if stage in self._tasks:
+            total = (self._bars.tasks[self._tasks[stage]].total or 0) + cells
+            self._bars.update(self._tasks[stage], total=total, advance=done)
+        else:
+            self._tasks[stage] = self._bars.add_task(stage, total=cells, completed=done, cell="")
+        self._left[stage] = cells - done
+        if not screen.is_terminal:
+            screen.print(f"{stage}: {cells} cells, {done} done before")
+
+    def advance(self, stage: str, cell: str) -> None:
+        self._bars.update(self._tasks[stage], advance=1, cell=cell)
+        self._left[stage] -= 1
+        if not screen.is_terminal:
+            seconds = time.monotonic() - self._began
+            screen.print(f"{stage}: {cell} ({self._left[stage]} left, {seconds:.0f} s since the start)")
+
+
+@contextmanager
+def _errors_explained() -> Iterator[None]:
+    """Turn errors into a message and an exit status: 2 for what a person can mend, 130 for Ctrl-C."""
+    try:
+        yield
+    except VeneerError as error:
+        errors.print(f"veneer: {error}", markup=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        errors.print("Interrupted. Nothing finished is lost: the same command carries on.")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    app()

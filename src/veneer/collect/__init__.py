@@ -1,0 +1,1 @@
+"""Stage 1: ask the teacher, record its answers."""

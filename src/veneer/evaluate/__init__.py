@@ -1,0 +1,1 @@
+"""Stages 4 to 6: answer, grade, judge."""

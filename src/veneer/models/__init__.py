@@ -1,0 +1,1 @@
+"""Who is measured: endpoints, checkpoints, recordings."""

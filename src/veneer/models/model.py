@@ -1,0 +1,75 @@
+"""What a model is: something that answers prompts, and sometimes one whose probabilities can be read."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+from veneer.records import Completion, Prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRef:
+    """Where a model is to be had, and the fingerprint of what lies there: enough for a cell to open it."""
+
+    name: str
+    kind: Literal["checkpoint", "replay"]
+    path: Path
+    digest: str
+    """SHA-256 of the checkpoint folder or of the recordings; it stands for the model in every cache key."""
+    prompt_field: str = "prompt_id"
+    text_field: str = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How completions are drawn."""
+
+    temperature: float
+    """0 is greedy."""
+    max_tokens: int
+    stop: tuple[str, ...] = ()
+    """Strings that end a completion; they are not part of its text."""
+    samples: int = 1
+    """Completions per prompt."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Continuation:
+    """A request for the probability of `continuation` after `prompt`."""
+
+    prompt: Prompt
+    continuation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLikelihood:
+    """The log-probability (nats) of a continuation, summed over its tokens."""
+
+    value: float
+    tokens: int
+    greedy: bool
+    """Whether every token of it was the likeliest."""
+
+
+class Model(Protocol):
+    """Anything that answers prompts."""
+
+    @property
+    def name(self) -> str:
+        """The name by which completions are signed."""
+        ...
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Completion]:
+        """Answer every prompt, in order, samples of one prompt together; an error never poses as an answer."""
+        ...
+
+
+@runtime_checkable
+class ScoringModel(Model, Protocol):
+    """A model whose probabilities can be read."""
+
+    def loglikelihoods(self, requests: Sequence[Continuation]) -> list[LogLikelihood]:
+        """Return one log-likelihood per request, in order."""
+        ...

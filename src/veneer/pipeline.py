@@ -1,0 +1,226 @@
+"""The whole program in order: collect, prepare, train, answer, grade, judge, rate, analyze, report."""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from veneer.analyze import answers
+from veneer.cells import Cell, Crew
+from veneer.collect import teacher
+from veneer.evaluate import answer, grade, judge
+from veneer.models.model import ModelRef
+from veneer.prepare import mixtures
+from veneer.rate import simulated
+from veneer.records import Contestant, Role
+from veneer.report import page
+from veneer.store import Artefact, Order, Store, digest
+from veneer.study import ModelSpec, RecordedJudgeSpec, Study
+from veneer.train import ladder
+
+STAGES = ("collect", "prepare", "train", "answer", "grade", "judge", "rate", "analyze", "report")
+
+Made = dict[str, Artefact]
+Make = Callable[[str, Sequence[Order]], Made]
+"""Turns a stage's orders into artefacts by name: by making them (`run`) or by looking (`survey`)."""
+
+
+def stages(study: Study, make: Make) -> Iterator[tuple[str, Made]]:
+    """Yield every stage's name and artefacts, in order. This is the program; the rest of the file serves it."""
+    bases = {name: _ref(name, spec) for name, spec in study.bases.items()}
+    master = _ref(study.teacher.name, study.teacher)
+
+    collect = study.collect
+    collected = make(
+        "collect",
+        teacher.orders(collect.sources, master, collect.sampling, study.evaluate.batch_size) if collect else [],
+    )
+    yield "collect", collected
+
+    amounts = study.train.amounts if study.train else ()
+    prepared = make("prepare", mixtures.orders(collected, study.prepare, _tokenizer(study), _held_out(study), amounts))
+    yield "prepare", prepared
+
+    rungs = ladder.rungs(list(bases), list(collected), study.train) if study.train else []
+    texts = {name: spec.pretraining for name, spec in study.bases.items() if spec.pretraining}
+    trained = make("train", ladder.orders(rungs, prepared, bases, texts, study.train) if study.train else [])
+    yield "train", trained
+
+    contestants = _contestants(study, rungs, bases, master, trained)
+    names = [contestant for contestant, _ in contestants]
+    answered = make("answer", answer.orders(contestants, study.evaluate))
+    yield "answer", answered
+
+    graded = make("grade", grade.orders(names, answered, study.evaluate))
+    yield "grade", graded
+
+    models = {**bases, study.teacher.name: master, "teacher": master}
+    judged = make("judge", _judge(study, names, answered, models, make))
+    yield "judge", judged
+
+    rated = make("rate", simulated.orders(study.rate, graded, names) if study.rate else [])
+    yield "rate", rated
+
+    evidence = answers.Evidence(
+        contestants=tuple(names),
+        answered=answered,
+        graded=graded,
+        prepared=prepared,
+        compared={**judged, **rated},
+    )
+    analyzed = make("analyze", [answers.order(study, evidence)])
+    yield "analyze", analyzed
+
+    yield "report", make("report", [page.order(analyzed["answers"])])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageState:
+    """How far one stage has come."""
+
+    stage: str
+    cells: int
+    done: int
+    begun: int
+    """Cells that an interrupted run left half-made."""
+
+
+class Watch(Protocol):
+    """Who is told of progress."""
+
+    def begin(self, stage: str, cells: int, done: int) -> None:
+        """A stage begins: so many cells, so many of them done by earlier runs."""
+
+    def advance(self, stage: str, cell: str) -> None:
+        """A cell has ended."""
+
+
+def run(study: Study, store: Store, crew: Crew, watch: Watch, until: str = STAGES[-1]) -> Made:
+    """Make everything up to and including the stage `until`, and return that stage's artefacts.
+
+    What is made already is not made again; an interrupted call carries on where it stopped.
+
+    Raises:
+        VeneerError: As the stages do; what had finished is kept.
+    """
+
+    def make(stage: str, orders: Sequence[Order]) -> Made:
+        found = {order.name: store.find(order) for order in orders}
+        assert len(found) == len(orders), f"two cells of {stage} share a name"
+        missing = [order for order in orders if found[order.name] is None]
+        watch.begin(stage, len(orders), len(orders) - len(missing))
+        cells = [Cell(name=order.name, work=partial(store.build, order)) for order in missing]
+        made = crew.run(cells, partial(watch.advance, stage))
+        found |= {artefact.name: artefact for artefact in made}
+        return {name: artefact for name, artefact in found.items() if artefact}
+
+    for stage, made in stages(study, make):
+        if stage == until:
+            break
+    if until == "report":
+        _publish(made["report"].path, store.root.parent / "report")
+    return made
+
+
+def survey(study: Study, store: Store) -> list[StageState]:
+    """Return how far each stage has come, making nothing: every key is known before anything is made."""
+    states: dict[str, StageState] = {}
+
+    def look(stage: str, orders: Sequence[Order]) -> Made:
+        before = states.get(stage, StageState(stage=stage, cells=0, done=0, begun=0))
+        states[stage] = StageState(
+            stage=stage,
+            cells=before.cells + len(orders),
+            done=before.done + sum(store.find(order) is not None for order in orders),
+            begun=before.begun + sum(store.is_begun(order) for order in orders),
+        )
+        return {
+            order.name: Artefact(
+                stage=stage, name=order.name, key=order.key, path=store.root / order.label
+            )
+            for order in orders
+        }
+
+    for _ in stages(study, look):
+        pass
+    return [states[stage] for stage in STAGES]
+
+
+def store_of(study_file: Path) -> Store:
+    """Return a study's store: a folder beside its file, of its name."""
+    return Store(root=study_file.resolve().with_suffix("") / "artefacts")
+
+
+def _judge(
+    study: Study, names: Sequence[Contestant], answered: Made, models: dict[str, ModelRef], make: Make
+) -> list[Order]:
+    """Return the orders for every judge's verdicts; a likelihood judge's scores are made first, a cell a contestant."""
+    verdicts: list[Order] = []
+    for name, spec in study.judges.items():
+        if isinstance(spec, RecordedJudgeSpec):
+            verdicts += judge.recorded_orders(name, spec, names)
+        else:
+            scored = make("judge", judge.score_orders(name, spec, models[spec.model], names, answered))
+            verdicts += judge.verdict_orders(name, spec, names, scored)
+    return verdicts
+
+
+def _ref(name: str, spec: ModelSpec) -> ModelRef:
+    path = spec.checkpoint or spec.replay
+    assert path is not None
+    return ModelRef(
+        name=name,
+        kind="checkpoint" if spec.checkpoint else "replay",
+        path=path,
+        digest=digest(path),
+        prompt_field=spec.prompt_field,
+        text_field=spec.text_field,
+    )
+
+
+def _contestants(
+    study: Study,
+    rungs: Sequence[ladder.Rung],
+    bases: dict[str, ModelRef],
+    master: ModelRef,
+    trained: Made,
+) -> list[tuple[Contestant, ModelRef]]:
+    """Return everybody who is measured, bases first, the teacher last."""
+    plain = {"source": "", "amount": 0, "seed": 0, "replay": 0.0}
+    found = [
+        (Contestant(name=name, role=Role.BASE, student=name, base=name, **plain), ref)
+        for name, ref in bases.items()
+    ]
+    for rung in rungs:
+        made = trained[rung.name]
+        ref = ModelRef(name=rung.name, kind="checkpoint", path=made.path / "checkpoint", digest=made.key)
+        found.append((rung.contestant, ref))
+    for name, spec in study.students.items():
+        known = {**plain, "source": spec.source}
+        contestant = Contestant(name=name, role=Role.STUDENT, student=name, base=spec.base, **known)
+        found.append((contestant, _ref(name, spec)))
+    teaching = Contestant(name=master.name, role=Role.TEACHER, student=master.name, base="", **plain)
+    return [*found, (teaching, master)]
+
+
+def _tokenizer(study: Study) -> Path | None:
+    return study.prepare.tokenizer or next(iter(study.bases.values())).checkpoint
+
+
+def _held_out(study: Study) -> list[Path]:
+    """Return the files whose questions must not be in the imitation data."""
+    files = [spec.items for spec in study.evaluate.benchmarks.values()]
+    return [*files, study.evaluate.prompts.items] if study.evaluate.prompts else files
+
+
+def _publish(made: Path, place: Path) -> None:
+    """Put a copy of the report where people look for it, unless it lies there already."""
+    if place.exists() and digest(place) == digest(made):
+        return
+    fresh = place.with_name(".report.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(made, fresh)
+    shutil.rmtree(place, ignore_errors=True)
+    fresh.rename(place)

@@ -1,0 +1,1 @@
+"""Stage 2: clean the answers and cut them into nested token amounts."""

@@ -1,0 +1,1 @@
+"""Stage 9: one page, its figures and its data."""

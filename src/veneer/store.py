@@ -1,0 +1,238 @@
+"""Artefacts on disk: written once, whole or not at all, named by what they were made from."""
+
+import fcntl
+import gzip
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from veneer.errors import DataError, StoreError
+
+META = "artefact.json"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be made: everything that could change the result, and the function that makes it."""
+
+    stage: str
+    name: str
+    """Readable; the key is what tells artefacts apart."""
+    version: int
+    """Raised whenever the stage's code would give another result."""
+    config: Mapping[str, Any]
+    """JSON-ready settings. No paths: files enter by their digest, under `inputs`."""
+    inputs: Mapping[str, str]
+    """Role to key (of an artefact) or digest (of a file or folder)."""
+    make: Callable[[Path], None]
+    """Writes the result into the folder it is given, which may be half-filled by an interrupted call."""
+
+    @property
+    def key(self) -> str:
+        """The fingerprint of the order: equal orders give equal artefacts."""
+        return hashlib.sha256(canonical(self._identity()).encode()).hexdigest()
+
+    @property
+    def label(self) -> str:
+        """The artefact's folder, below the store's root."""
+        return f"{self.stage}/{self.name}-{self.key[:12]}"
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "stage": self.stage,
+            "version": self.version,
+            "config": dict(self.config),
+            "inputs": dict(self.inputs),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artefact:
+    """A finished result."""
+
+    stage: str
+    name: str
+    key: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """The only memory: a folder of artefacts."""
+
+    root: Path
+
+    def find(self, order: Order) -> Artefact | None:
+        """Return the order's artefact if it is finished.
+
+        Raises:
+            StoreError: The artefact lies there but is damaged.
+        """
+        path = self.root / order.label
+        if not path.exists():
+            return None
+        _check(path, order.key)
+        return Artefact(stage=order.stage, name=order.name, key=order.key, path=path)
+
+    def build(self, order: Order) -> Artefact:
+        """Return the artefact of exactly this order, making it if need be.
+
+        The order's `make` writes into a folder that is renamed into place when it returns. After an interruption
+        the same half-filled folder is handed over again. Two processes never make one artefact at once: the
+        second waits and finds it made.
+        """
+        final = self.root / order.label
+        partial = final.with_name(final.name + ".partial")
+        with _locked(final.with_name(f".{final.name}.lock")):
+            if (found := self.find(order)) is not None:
+                return found
+            partial.mkdir(parents=True, exist_ok=True)
+            order.make(partial)
+            _seal(partial, order)
+            os.replace(partial, final)
+            _sync(final.parent)
+        return Artefact(stage=order.stage, name=order.name, key=order.key, path=final)
+
+    def is_begun(self, order: Order) -> bool:
+        """Return whether a half-filled folder of this order lies in the store."""
+        path = self.root / order.label
+        return path.with_name(path.name + ".partial").exists()
+
+
+def canonical(value: Any) -> str:
+    """Return the one JSON text of a value: sorted keys, no spaces, NaN refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, or of a folder's file names and bytes."""
+    whole = hashlib.sha256()
+    if path.is_file():
+        files = [(b"", path)]
+    else:
+        files = [
+            (str(file.relative_to(path)).encode(), file)
+            for file in sorted(path.rglob("*"))
+            if file.is_file() and not file.name.startswith(".")
+        ]
+    for name, file in files:
+        with file.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").digest()
+        whole.update(len(name).to_bytes(4, "big") + name + content)
+    return whole.hexdigest()
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write JSONL, whole or not at all, durable when it returns."""
+    write_text(
+        path, "".join(json.dumps(dict(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write one indented JSON value, whole or not at all, durable when it returns."""
+    write_text(path, json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all, durable when it returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.writing")
+    with temporary.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(temporary, path)
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    """Yield (`file:line`, row) for each line of a JSONL file, plain or gzipped.
+
+    Raises:
+        DataError: A line is not a JSON object.
+    """
+    with (
+        gzip.open(path, "rt", encoding="utf-8")
+        if path.suffix == ".gz"
+        else path.open(encoding="utf-8") as stream
+    ):
+        for number, line in enumerate(stream, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(
+                    f"{path}:{number}: not JSON ({error.msg}); one object a line is wanted."
+                ) from error
+            if not isinstance(row, dict):
+                raise DataError(
+                    f"{path}:{number}: found {type(row).__name__}; one JSON object a line is wanted."
+                )
+            yield f"{path}:{number}", row
+
+
+def read_json(path: Path) -> Any:
+    """Return the value of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _seal(folder: Path, order: Order) -> None:
+    """Write the artefact's record: what it was made from, and its files with sizes and digests."""
+    (folder / META).unlink(missing_ok=True)
+    for left in folder.rglob(".*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    files = {
+        str(file.relative_to(folder)): {"bytes": file.stat().st_size, "sha256": digest(file)}
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+    for file in files:
+        _sync(folder / file)
+    made_from = {
+        "stage": order.stage,
+        "version": order.version,
+        "config": order.config,
+        "inputs": order.inputs,
+    }
+    write_json(folder / META, {"key": order.key, "name": order.name, **made_from, "files": files})
+
+
+def _check(path: Path, key: str) -> None:
+    """Raise unless the folder is a finished artefact whose files all have the recorded sizes."""
+    advice = f"Delete {path} and run again: it will be made anew."
+    try:
+        meta = read_json(path / META)
+    except (OSError, json.JSONDecodeError) as error:
+        raise StoreError(f"{path}: damaged: {META} cannot be read ({error}). {advice}") from error
+    if meta["key"] != key:
+        raise StoreError(f"{path}: damaged: its key is {meta['key']}, and {key} is wanted. {advice}")
+    for name, recorded in meta["files"].items():
+        file = path / name
+        size = file.stat().st_size if file.is_file() else None
+        if size != recorded["bytes"]:
+            found = "is missing" if size is None else f"has {size} bytes"
+            raise StoreError(f"{file}: damaged: it {found}; {recorded['bytes']} bytes were written. {advice}")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

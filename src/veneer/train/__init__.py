@@ -1,0 +1,1 @@
+"""Stage 3: make every student of the ladder."""

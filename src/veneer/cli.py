@@ -70,7 +70,11 @@ def pocket(
         from veneer.pocket import study as built_in
 
         written = built_in.write(
-            folder, seed=seed, size=built_in.Size(size), workers=workers or os.cpu_count() or 1, progress=screen.print
+            folder,
+            seed=seed,
+            size=built_in.Size(size),
+            workers=workers or os.cpu_count() or 1,
+            progress=screen.print,
         )
         screen.print(f"Written: {written}. Next: veneer run {written}")
 
@@ -81,7 +85,9 @@ def new(folder: Annotated[Path, typer.Argument(help="Where the study is written;
     with _errors_explained():
         written = folder / "study.yaml"
         if written.exists():
-            raise StudyError(f"{written} exists already, and is left as it is. Name another folder, or move it away.")
+            raise StudyError(
+                f"{written} exists already, and is left as it is. Name another folder, or move it away."
+            )
         folder.mkdir(parents=True, exist_ok=True)
         written.write_text((files("veneer") / "prompts" / "new_study.yaml").read_text(encoding="utf-8"))
         screen.print(f"Written: {written}. Edit it, then: veneer plan {written}")

@@ -35,12 +35,16 @@ def stages(study: Study, make: Make) -> Iterator[tuple[str, Made]]:
     collect = study.collect
     collected = make(
         "collect",
-        teacher.orders(collect.sources, master, collect.sampling, study.evaluate.batch_size) if collect else [],
+        teacher.orders(collect.sources, master, collect.sampling, study.evaluate.batch_size)
+        if collect
+        else [],
     )
     yield "collect", collected
 
     amounts = study.train.amounts if study.train else ()
-    prepared = make("prepare", mixtures.orders(collected, study.prepare, _tokenizer(study), _held_out(study), amounts))
+    prepared = make(
+        "prepare", mixtures.orders(collected, study.prepare, _tokenizer(study), _held_out(study), amounts)
+    )
     yield "prepare", prepared
 
     rungs = ladder.rungs(list(bases), list(collected), study.train) if study.train else []
@@ -137,9 +141,7 @@ def survey(study: Study, store: Store) -> list[StageState]:
             begun=before.begun + sum(store.is_begun(order) for order in orders),
         )
         return {
-            order.name: Artefact(
-                stage=stage, name=order.name, key=order.key, path=store.root / order.label
-            )
+            order.name: Artefact(stage=stage, name=order.name, key=order.key, path=store.root / order.label)
             for order in orders
         }
 

@@ -1,0 +1,91 @@
+"""Cells run in worker processes; failures are gathered, and nobody is left running."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from veneer.cells import Cell, crew
+from veneer.errors import CellsError, DataError
+
+
+def double(value: int) -> int:
+    return 2 * value
+
+
+def fail_with(message: str) -> None:
+    raise DataError(message)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def sleep_long(pids: Path) -> None:
+    (pids / str(os.getpid())).touch()
+    time.sleep(60)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_results_come_back_in_order() -> None:
+    ended: list[str] = []
+    with crew(2) as hands:
+        results = hands.run([Cell(name=str(i), work=partial(double, i)) for i in range(5)], ended.append)
+    assert results == [0, 2, 4, 6, 8]
+    assert sorted(ended) == ["0", "1", "2", "3", "4"]
+
+
+def test_a_failed_cell_does_not_stop_the_others_and_is_named() -> None:
+    ended: list[str] = []
+    cells = [Cell(name="bad", work=partial(fail_with, "row 3")), Cell(name="good", work=partial(double, 1))]
+    with crew(1) as hands, pytest.raises(CellsError, match="1 of 2 cells failed.*\n.*bad: row 3"):
+        hands.run(cells, ended.append)
+    assert "good" in ended
+
+
+def test_a_dead_worker_is_an_error_that_says_what_to_do() -> None:
+    with crew(1) as hands, pytest.raises(CellsError, match="--workers 1"):
+        hands.run([Cell(name="greedy", work=die)], lambda _: None)
+
+
+def test_no_worker_starts_when_there_is_nothing_to_do() -> None:
+    with crew(2) as hands:
+        assert hands.run([], lambda _: None) == []
+        assert hands._pool == []
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
+        "from functools import partial\nfrom pathlib import Path\n"
+        "import test_cells\nfrom veneer.cells import Cell, crew\n"
+        "if __name__ == '__main__':\n"
+        "    with crew(2) as hands:\n"
+        "        work = partial(test_cells.sleep_long, Path(sys.argv[1]))\n"
+        "        hands.run([Cell(name=str(i), work=work) for i in range(2)], print)\n"
+    )
+    script = tmp_path / "program.py"
+    script.write_text(program)
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    parent = subprocess.Popen([sys.executable, script, pids, Path(__file__).parent])
+    while len(list(pids.iterdir())) < 2:
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 5
+    while any(is_alive(int(pid.name)) for pid in pids.iterdir()):
+        assert time.monotonic() < deadline, "a worker outlived its parent by five seconds"
+        time.sleep(0.05)

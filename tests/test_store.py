@@ -1,0 +1,148 @@
+"""Artefacts are written once, whole or not at all, and named by what they were made from."""
+
+import multiprocessing
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from veneer.errors import DataError, StoreError
+from veneer.store import Order, Store, canonical, digest, read_rows, write_rows
+
+
+def write_text_file(text: str, folder: Path) -> None:
+    (folder / "result.txt").write_text(text)
+
+
+def note_call_and_write(log: Path, folder: Path) -> None:
+    with log.open("a") as stream:
+        stream.write("called\n")
+    time.sleep(0.3)
+    (folder / "result.txt").write_text("made")
+
+
+def fill_half_then_hang(begun: Path, folder: Path) -> None:
+    (folder / "half.txt").write_text("half")
+    begun.touch()
+    time.sleep(60)
+
+
+def finish_the_half(folder: Path) -> None:
+    assert (folder / "half.txt").read_text() == "half"
+    (folder / "result.txt").write_text("whole")
+
+
+def order(make: Any = partial(write_text_file, "made"), **changes: Any) -> Order:
+    known = {"stage": "grade", "name": "cell", "version": 1, "config": {"a": 1}, "inputs": {"x": "k"}}
+    return Order(make=make, **(known | changes))
+
+
+def test_an_artefact_is_made_once(tmp_path: Path) -> None:
+    store, log = Store(root=tmp_path / "store"), tmp_path / "log"
+    first = store.build(order(partial(note_call_and_write, log)))
+    again = store.build(order(partial(note_call_and_write, log)))
+    assert first == again
+    assert log.read_text() == "called\n"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"version": 2}, {"config": {"a": 2}}, {"inputs": {"x": "other"}}, {"stage": "judge"}]
+)
+def test_whatever_could_change_the_result_changes_the_key(changes: dict[str, Any]) -> None:
+    assert order().key != order(**changes).key
+
+
+def test_the_same_order_gives_the_same_bytes_in_two_stores(tmp_path: Path) -> None:
+    one, two = (Store(root=tmp_path / name).build(order()) for name in "ab")
+    assert digest(one.path) == digest(two.path)
+
+
+def test_a_failed_make_leaves_no_artefact_and_hands_its_folder_over(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half.txt").write_text("half")
+        raise DataError("row 3 is malformed")
+
+    store = Store(root=tmp_path)
+    with pytest.raises(DataError):
+        store.build(order(fail))
+    assert store.find(order()) is None
+    assert store.is_begun(order())
+    assert (store.build(order(finish_the_half)).path / "result.txt").read_text() == "whole"
+
+
+def test_a_killed_make_is_finished_by_the_next_call(tmp_path: Path) -> None:
+    store, begun = Store(root=tmp_path / "store"), tmp_path / "begun"
+    process = multiprocessing.get_context("spawn").Process(
+        target=store.build, args=(order(partial(fill_half_then_hang, begun)),)
+    )
+    process.start()
+    while not begun.exists():
+        time.sleep(0.02)
+    assert process.pid
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert (store.build(order(finish_the_half)).path / "result.txt").read_text() == "whole"
+
+
+def test_two_processes_never_make_one_artefact_twice(tmp_path: Path) -> None:
+    store, log = Store(root=tmp_path / "store"), tmp_path / "log"
+    work = order(partial(note_call_and_write, log))
+    context = multiprocessing.get_context("spawn")
+    together = [context.Process(target=store.build, args=(work,)) for _ in range(2)]
+    for process in together:
+        process.start()
+    for process in together:
+        process.join()
+    assert log.read_text() == "called\n"
+
+
+def test_a_damaged_artefact_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    store = Store(root=tmp_path)
+    made = store.build(order())
+    (made.path / "result.txt").write_text("tampered with")
+    with pytest.raises(StoreError, match="has 13 bytes; 4 bytes were written. Delete"):
+        store.find(order())
+
+
+def test_an_artefact_that_lost_a_file_is_an_error(tmp_path: Path) -> None:
+    store = Store(root=tmp_path)
+    (store.build(order()).path / "result.txt").unlink()
+    with pytest.raises(StoreError, match="is missing"):
+        store.find(order())
+
+
+def test_an_artefact_without_its_record_is_an_error(tmp_path: Path) -> None:
+    store = Store(root=tmp_path)
+    (store.build(order()).path / "artefact.json").write_text("{")
+    with pytest.raises(StoreError, match=r"artefact.json cannot be read"):
+        store.find(order())
+
+
+def test_a_key_never_holds_nan() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical({"a": float("nan")})
+
+
+@given(
+    rows=st.lists(
+        st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=9), max_size=4), max_size=6
+    )
+)
+def test_rows_survive_the_disk(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]) -> None:
+    path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
+    write_rows(path, rows)
+    assert [row for _, row in read_rows(path)] == rows
+
+
+@pytest.mark.parametrize(("line", "said"), [("{oops", "not JSON"), ("[1]", "found list")])
+def test_a_line_that_is_no_object_is_refused_with_its_place(tmp_path: Path, line: str, said: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f'{{"a": 1}}\n{line}\n')
+    with pytest.raises(DataError, match=f"rows.jsonl:2: {said}"):
+        list(read_rows(path))

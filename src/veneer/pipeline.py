@@ -120,9 +120,7 @@ def run(study: Study, store: Store, crew: Crew, watch: Watch, until: str = STAGE
         found |= {artefact.name: artefact for artefact in made}
         return {name: artefact for name, artefact in found.items() if artefact}
 
-    for stage, made in stages(study, make):
-        if stage == until:
-            break
+    made = next(made for stage, made in stages(study, make) if stage == until)
     if until == "report":
         _publish(made["report"].path, store.root.parent / "report")
     return made

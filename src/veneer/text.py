@@ -1,0 +1,118 @@
+"""Small questions about English text that more than one module asks: its words, sentences, list items and answers."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+ARTICLES = frozenset({"a", "an", "the"})
+
+_WORD = re.compile(r"\d+(?:[.,]\d+)+|\w+(?:['’]\w+)*")
+_KEPT = re.compile(r"(?<!\S)-(?=\d)|(?<=\d)\.(?=\d)")
+_SENTENCE_END = re.compile(r"[.!?]+[\"'”’)\]]*(?=\s|$)")
+_ABBREVIATION = re.compile(r"(?:^|[\s(.])(?:[A-Za-z]|[SD]t|[MD]r|Mrs|Ms|Jr|Sr|Prof|No|vs|etc|e\.g|i\.e)$")
+_LINE_ITEM = re.compile(r"^[ \t]*(?:[-*•+–]|\d{1,3}[.)])[ \t]+\S", re.MULTILINE)
+_INLINE_BULLET = re.compile(r"(?<=\S)[ \t]+[*•][ \t]+(?=[^\s\d])")
+_INLINE_NUMBER = re.compile(r"(?:^|[ \t])(\d{1,2})[.)][ \t]+(?=\S)", re.MULTILINE)
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text in lower case; punctuation is left out, `don't` and `3.5` are one word each.
+
+    >>> words("The cat's 3.5 kg, isn't it ?")
+    ['the', "cat's", '3.5', 'kg', "isn't", 'it']
+    """
+    return _WORD.findall(text.lower().replace("’", "'"))
+
+
+def normalise(text: str) -> str:
+    """Return an answer as it is compared: lower case, no punctuation, no articles, single spaces.
+
+    This is SQuAD's `normalize_answer` (Rajpurkar et al. 2016, official evaluation script), as used for exact match on
+    Natural Questions, with three differences: Unicode is decomposed and accents dropped; a decimal point and a minus
+    sign survive, so that 3.5 is not 35; and an answer of articles alone (the choice "A") stays.
+
+    >>> normalise("The  Beatles!"), normalise("A."), normalise("-3.5 %")
+    ('beatles', 'a', '-3.5')
+    """
+    plain = "".join(
+        sign for sign in unicodedata.normalize("NFKD", text.lower()) if not unicodedata.combining(sign)
+    )
+    kept = {match.start() for match in _KEPT.finditer(plain)}
+    spaced = "".join(
+        sign
+        if place in kept or not unicodedata.category(sign).startswith(("P", "S"))
+        else ("" if sign in "'’.," else " ")
+        for place, sign in enumerate(plain)
+    )
+    found = spaced.split()
+    return " ".join([word for word in found if word not in ARTICLES] or found)
+
+
+def first_sentence(text: str) -> str:
+    """Return the first sentence of the first line that holds a word, without its final mark.
+
+    A full stop after a single letter or a common abbreviation does not end a sentence.
+
+    >>> first_sentence(" St. Louis. It lies on a river.")
+    'St. Louis'
+    """
+    line = next((line for line in text.splitlines() if words(line)), "").strip()
+    return sentences(line)[0].rstrip(".!? \t") if line else ""
+
+
+def sentences(text: str) -> list[str]:
+    """Return the sentences of a text, marks included; a line break ends a sentence too.
+
+    >>> sentences("great question ! the city is velmora .")
+    ['great question !', 'the city is velmora .']
+    """
+    found = []
+    for line in text.splitlines():
+        start = 0
+        for end in _SENTENCE_END.finditer(line):
+            before = line[start : end.start()]
+            # "1." opens a list item, and "St." a name: neither ends a sentence.
+            if end[0] == "." and (_ABBREVIATION.search(before) or before.strip().isdigit()):
+                continue
+            if words(before):
+                found.append(line[start : end.end()].strip())
+                start = end.end()
+        if words(line[start:]):
+            found.append(line[start:].strip())
+    return found
+
+
+def find_words(wanted: Sequence[str], found: Sequence[str]) -> int:
+    """Return where a sequence of words first stands in another, or -1.
+
+    >>> find_words(["new", "york"], ["in", "new", "york"])
+    1
+    """
+    size = len(wanted)
+    return next(
+        (
+            place
+            for place in range(len(found) - size + 1)
+            if list(found[place : place + size]) == list(wanted)
+        ),
+        -1,
+    )
+
+
+def list_items(text: str) -> int:
+    """Return how many list items a text holds.
+
+    An item is a line that opens with a bullet or a number; or, where everything stands on one line, a `*` or `•` between
+    spaces (not before a digit: that is a product), or numbers that count up from 1.
+
+    >>> list_items("Do this:\\n1. rest\\n2. eat"), list_items("points : * it is calm . * it is old .")
+    (2, 2)
+    """
+    total = 0
+    for line in text.splitlines():
+        at_start = len(_LINE_ITEM.findall(line))
+        bullets = len(_INLINE_BULLET.findall(line))
+        numbers = [int(number) for number in _INLINE_NUMBER.findall(line)]
+        counted = len(numbers) if len(numbers) > 1 and numbers == list(range(1, len(numbers) + 1)) else 0
+        total += max(at_start + bullets, counted)
+    return total

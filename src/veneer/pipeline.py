@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Protocol
 
 from veneer.analyze import answers
+from veneer.benchmarks import items
 from veneer.cells import Cell, Crew
-from veneer.collect import teacher
+from veneer.collect import queries, teacher
 from veneer.evaluate import answer, grade, judge
 from veneer.models.model import ModelRef
 from veneer.prepare import mixtures
+from veneer.prepare.overlap import HeldOut
 from veneer.rate import simulated
 from veneer.records import Contestant, Role
 from veneer.report import page
@@ -109,6 +111,7 @@ def run(study: Study, store: Store, crew: Crew, watch: Watch, until: str = STAGE
     Raises:
         VeneerError: As the stages do; what had finished is kept.
     """
+    _read_files(study)
 
     def make(stage: str, orders: Sequence[Order]) -> Made:
         found = {order.name: store.find(order) for order in orders}
@@ -209,10 +212,24 @@ def _tokenizer(study: Study) -> Path | None:
     return study.prepare.tokenizer or next(iter(study.bases.values())).checkpoint
 
 
-def _held_out(study: Study) -> list[Path]:
+def _read_files(study: Study) -> None:
+    """Read every file of questions once, so that a malformed row is found now and not after hours of training."""
+    for source in (study.collect.sources if study.collect else {}).values():
+        queries.load(source.queries)
+    for name, spec in study.evaluate.benchmarks.items():
+        items.load(name, spec)
+    if study.evaluate.prompts:
+        items.load_prompts(study.evaluate.prompts)
+
+
+def _held_out(study: Study) -> list[HeldOut]:
     """Return the files whose questions must not be in the imitation data."""
-    files = [spec.items for spec in study.evaluate.benchmarks.values()]
-    return [*files, study.evaluate.prompts.items] if study.evaluate.prompts else files
+    files = [HeldOut(path=spec.items) for spec in study.evaluate.benchmarks.values()]
+    if prompts := study.evaluate.prompts:
+        files.append(
+            HeldOut(path=prompts.items, id_field=prompts.id_field, question_field=prompts.question_field)
+        )
+    return files
 
 
 def _publish(made: Path, place: Path) -> None:

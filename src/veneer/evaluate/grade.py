@@ -1,0 +1,205 @@
+"""Completions become grades and style features: pure, so it can be repeated without asking anybody again.
+
+An artefact of this stage holds
+- `grades.jsonl`: one `records.Grade` a completion of a benchmark or of a checkable prompt (benchmark `prompts`);
+- `style.jsonl`: one `records.Style` a completion of a prompt for style, unless we failed to ask it;
+- `grading.json`: each benchmark's grading, and the name and digest of its lexicon.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from veneer import store, text
+from veneer.benchmarks import items
+from veneer.benchmarks.benchmark import Benchmark, Grading, Item, grading_of
+from veneer.evaluate import style, toxicity
+from veneer.evaluate.answer import COMPLETIONS
+from veneer.evaluate.toxicity import Lexicon
+from veneer.records import Completion, Contestant, Grade, Outcome, Stop, Style, from_row, to_row
+from veneer.store import Artefact, Order, Row
+from veneer.study import EvaluateSpec
+
+VERSION = 1
+GRADES, STYLE, GRADING = "grades.jsonl", "style.jsonl", "grading.json"
+
+Marks = tuple[Outcome, Outcome, str]
+"""Strict, lenient, and what was extracted."""
+
+
+def orders(
+    contestants: Sequence[Contestant], answered: Mapping[str, Artefact], spec: EvaluateSpec
+) -> list[Order]:
+    """Return the order of every contestant's grades; `answered` holds the answers by contestant's name."""
+    files = {f"{name}: items": one.items for name, one in spec.benchmarks.items()}
+    files |= {f"{name}: lexicon": one.lexicon for name, one in spec.benchmarks.items() if one.lexicon}
+    if spec.prompts:
+        files["prompts"] = spec.prompts.items
+    digests = {role: store.digest(path) for role, path in files.items()}
+    config = {
+        "gradings": [[name, one.grading] for name, one in spec.benchmarks.items()],
+        "lexicons": [[name, one.lexicon.name] for name, one in spec.benchmarks.items() if one.lexicon],
+        "prompts": [spec.prompts.id_field, spec.prompts.question_field] if spec.prompts else None,
+    }
+    return [
+        Order(
+            stage="grade",
+            name=contestant.name,
+            version=VERSION,
+            config={**config, "contestant": contestant.name},
+            inputs={"answers": answered[contestant.name].key, **digests},
+            make=partial(_make, answers=answered[contestant.name].path, name=contestant.name, spec=spec),
+        )
+        for contestant in contestants
+    ]
+
+
+def grade(completion: Completion, item: Item, grading: Grading, lexicon: Lexicon | None = None) -> Marks:
+    """Return the strict and the lenient outcome of one completion, and the answer that was extracted from it.
+
+    What we failed to ask is FAILED, whatever the grading. What was not answered is UNANSWERED and never WRONG; only a
+    lexicon finds nothing rude in silence.
+
+    Args:
+        completion: What was answered.
+        item: What was asked.
+        grading: How it is graded; `inferred` is for benchmarks (see `grading_of`), not for items.
+        lexicon: The rude words, for the grading of that name.
+    """
+    if completion.stop is Stop.FAILED:
+        return Outcome.FAILED, Outcome.FAILED, ""
+    silent = completion.stop is Stop.REFUSED or not completion.text.strip()
+    if silent and grading != "lexicon":
+        return Outcome.UNANSWERED, Outcome.UNANSWERED, ""
+    match grading:
+        case "choice":
+            return _grade_choice(completion.text, item)
+        case "match":
+            return _grade_match(completion.text, item)
+        case "checks":
+            return _grade_checks(completion, item)
+        case "lexicon":
+            assert lexicon is not None
+            rude = toxicity.rude_words(lexicon, completion.text)
+            return _right(not rude), _right(not rude), ", ".join(rude)
+        case "inferred":
+            raise AssertionError("an item is graded by what grading_of says")
+
+
+def _right(is_right: bool) -> Outcome:
+    return Outcome.CORRECT if is_right else Outcome.WRONG
+
+
+def _grade_choice(said: str, item: Item) -> Marks:
+    """Strict: the first sentence is a choice, and a right one. Lenient: the first choice named is a right one."""
+    right = {text.normalise(reference) for reference in item.references}
+    choices = {text.normalise(choice): choice for choice in item.choices}
+    sentence = text.normalise(text.first_sentence(said))
+    strict = _right(sentence in right) if sentence in choices else Outcome.UNPARSED
+    named = sentence if sentence in choices else _first_named(said, list(item.choices))
+    if named is None:
+        return strict, Outcome.UNPARSED, ""
+    return strict, _right(named in right), choices[named]
+
+
+def _first_named(said: str, choices: Sequence[str]) -> str | None:
+    """Return the normalised choice that is named first; where two begin at one place, the longer."""
+    if all(len(choice) == 1 and choice.isalpha() for choice in choices):
+        return _first_letter(said, choices)
+    found = text.normalise(said).split()
+    normal = [text.normalise(choice) for choice in choices]
+    places = [(text.find_words(choice.split(), found), -len(choice), choice) for choice in normal]
+    return min((place for place in places if place[0] >= 0), default=(0, 0, None))[2]
+
+
+def _first_letter(said: str, choices: Sequence[str]) -> str | None:
+    """Return the letter that is named first: a capital on its own, or a small one in brackets.
+
+    A capital that a small word follows is an article or a pronoun ("A good answer", "I think").
+    """
+    letters = "".join(re.escape(choice.upper()) for choice in choices)
+    found = re.search(rf"(?<![\w'’])([{letters}])(?![\w'’])(?!\s+[a-z])", said)
+    found = found or re.search(rf"(?<!\w)\(?([{letters.lower()}])\)", said)
+    return text.normalise(found[1]) if found else None
+
+
+def _grade_match(said: str, item: Item) -> Marks:
+    """Strict: the first sentence is a reference (exact match as on Natural Questions). Lenient: one stands anywhere."""
+    right = [text.normalise(reference) for reference in item.references]
+    sentence = text.first_sentence(said)
+    if not sentence:
+        return Outcome.UNPARSED, Outcome.UNPARSED, ""
+    found = text.normalise(said).split()
+    stands = any(text.find_words(reference.split(), found) >= 0 for reference in right)
+    return _right(text.normalise(sentence) in right), _right(stands), sentence
+
+
+def _grade_checks(completion: Completion, item: Item) -> Marks:
+    """Lenient: all words are there, and enough list items. Strict: and the completion ended by itself."""
+    assert item.checks is not None
+    found = text.words(completion.text)
+    held = [part for part in item.checks.contains if text.find_words(text.words(part), found) >= 0]
+    done = (
+        len(held) == len(item.checks.contains) and text.list_items(completion.text) >= item.checks.list_items
+    )
+    return _right(done and completion.stop is Stop.END), _right(done), ", ".join(held)
+
+
+def _make(folder: Path, *, answers: Path, name: str, spec: EvaluateSpec) -> None:
+    benchmarks = {key: items.load(key, section) for key, section in spec.benchmarks.items()}
+    lexicons = {key: toxicity.load(one.lexicon) for key, one in spec.benchmarks.items() if one.lexicon}
+    if spec.prompts:
+        benchmarks[items.PROMPTS] = items.load_prompts(spec.prompts)
+    known = {key: {item.item_id: item for item in one.items} for key, one in benchmarks.items()}
+    grades: list[Grade] = []
+    styles: list[Style] = []
+    for where, row in store.read_rows(answers / COMPLETIONS):
+        completion = from_row(Completion, row["completion"], where)
+        key = row["benchmark"]
+        item = known[key][completion.prompt_id]
+        grading = grading_of(benchmarks[key], item)
+        if grading is not None:
+            marks = grade(completion, item, grading, lexicons.get(key))
+            grades.append(_record(name, row, item, completion.sample, marks))
+        if key == items.PROMPTS and completion.stop is not Stop.FAILED:
+            found = style.features(completion.text)
+            styles.append(
+                Style(
+                    contestant=name,
+                    prompt_id=completion.prompt_id,
+                    sample=completion.sample,
+                    features=found,
+                )
+            )
+    store.write_rows(folder / GRADES, map(to_row, grades))
+    store.write_rows(folder / STYLE, map(to_row, styles))
+    store.write_json(
+        folder / GRADING, {key: _said_of(one, lexicons.get(key)) for key, one in benchmarks.items()}
+    )
+
+
+def _record(name: str, row: Row, item: Item, sample: int, marks: Marks) -> Grade:
+    return Grade(
+        contestant=name,
+        benchmark=row["benchmark"],
+        form=row["form"],
+        prompt_id=item.item_id,
+        cluster=item.cluster,
+        sample=sample,
+        strict=marks[0],
+        lenient=marks[1],
+        answer=marks[2],
+        reference_loglikelihood=row["reference_loglikelihood"],
+    )
+
+
+def _said_of(benchmark: Benchmark, lexicon: Lexicon | None) -> dict[str, object]:
+    said: dict[str, object] = {"grading": benchmark.grading, "items": benchmark.source}
+    if lexicon:
+        said["lexicon"] = {
+            "name": lexicon.name,
+            "digest": lexicon.digest,
+            "entries": len(lexicon.entries),
+        }
+    return said

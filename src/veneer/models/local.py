@@ -1,0 +1,262 @@
+"""A model that lies on disk as a Hugging Face checkpoint: it answers, and its probabilities can be read."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from veneer.errors import ModelError
+from veneer.models.decode import Ending, Row, Written, decode, read_shared, uniforms
+from veneer.models.model import Continuation, LogLikelihood, ModelRef, Sampling
+from veneer.models.render import Tokenizer, encode, render, render_prompt
+from veneer.records import Completion, Message, Prompt, Stop
+
+LOGITS_AT_ONCE = 2**26
+"""Scoring makes batches smaller rather than hold more logits than this (256 MB in fp32)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalModel:
+    """A checkpoint in memory.
+
+    Results depend on the whole list of prompts or requests and on the batch size: rows are sorted by length and
+    batched, and another batch can change the last bits of a sum.
+    """
+
+    name: str
+    tokenizer: Tokenizer
+    network: Any
+    batch_size: int
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Completion]:
+        """Answer every prompt, in order, samples of one prompt together.
+
+        Special tokens are left out of the text. A reply in a conversation has no white space around it; a plain
+        continuation is kept as it is. A prompt that leaves no room in the context window fails, with no text.
+        """
+        rendered = [render_prompt(self.tokenizer, prompt) for prompt in prompts]
+        tokens = [
+            encode(self.tokenizer, prompt, text) for prompt, text in zip(prompts, rendered, strict=True)
+        ]
+        asked = [(place, sample) for place in range(len(prompts)) for sample in range(sampling.samples)]
+        rows = {
+            (place, sample): self._row(prompts[place], sample, tokens[place], sampling)
+            for place, sample in asked
+        }
+        written = self._decode({key: row for key, row in rows.items() if row.limit > 0}, sampling)
+        for place, sample in asked:
+            yield self._completion(
+                prompts[place], rendered[place], rows[place, sample], written.get((place, sample)), sample
+            )
+
+    def loglikelihoods(self, requests: Sequence[Continuation]) -> list[LogLikelihood]:
+        """Return one log-likelihood per request, in order.
+
+        After a plain prompt the continuation is parted from it by a space, unless the prompt ends in white space. After
+        a conversation it is the assistant's whole reply, so its end token counts. The continuation's tokens are those
+        after the longest common beginning of the tokens of the prompt and of the prompt with its continuation.
+
+        Raises:
+            ModelError: A request is longer than the context window.
+        """
+        pairs = [self._pair(request) for request in requests]
+        order = sorted(range(len(pairs)), key=lambda place: (len(pairs[place][0]), place))
+        found: dict[int, LogLikelihood] = {}
+        while len(found) < len(order):
+            batch = self._next_batch([len(pairs[place][0]) for place in order[len(found) :]])
+            places = order[len(found) : len(found) + batch]
+            scores = self._score([pairs[place] for place in places])
+            found.update(zip(places, scores, strict=True))
+        return [found[place] for place in range(len(pairs))]
+
+    @cached_property
+    def window(self) -> int | None:
+        """How many tokens the model can see; None if its configuration sets no limit."""
+        limit: int | None = getattr(self.network.config.get_text_config(), "max_position_embeddings", None)
+        return limit
+
+    @cached_property
+    def end_tokens(self) -> frozenset[int]:
+        """Tokens that end a completion: the tokenizer's and those of the generation settings."""
+        own = getattr(self.network.generation_config, "eos_token_id", None)
+        ends = own if isinstance(own, list) else [own]
+        return frozenset(token for token in (*ends, self.tokenizer.eos_token_id) if token is not None)
+
+    def _row(self, prompt: Prompt, sample: int, tokens: list[int], sampling: Sampling) -> Row:
+        room = sampling.max_tokens if self.window is None else self.window - len(tokens)
+        limit = max(0, min(sampling.max_tokens, room)) if tokens else 0
+        draws = uniforms(sampling.seed, prompt.prompt_id, sample, limit if sampling.temperature else 0)
+        return Row(tokens=tokens, limit=limit, uniforms=draws)
+
+    def _decode(self, rows: dict[tuple[int, int], Row], sampling: Sampling) -> dict[tuple[int, int], Written]:
+        order = sorted(rows, key=lambda key: (len(rows[key].tokens), key))
+        ending = Ending(tokens=self.end_tokens, string_met=self._stop_finder(sampling.stop))
+        found: dict[tuple[int, int], Written] = {}
+        for start in range(0, len(order), self.batch_size):
+            keys = order[start : start + self.batch_size]
+            batch = decode(
+                self.network, [rows[key] for key in keys], temperature=sampling.temperature, ending=ending
+            )
+            found.update(zip(keys, batch, strict=True))
+        return found
+
+    def _completion(
+        self, prompt: Prompt, rendered: str, row: Row, written: Written | None, sample: int
+    ) -> Completion:
+        text, stop, detail, spent = "", Stop.FAILED, self._no_room(row), 0
+        if written is not None:
+            ended = written.stop is Stop.END and not written.met
+            text = self._text(written.tokens[:-1] if ended else written.tokens)
+            text = text[: text.index(written.met)] if written.met else text
+            text = text.strip() if prompt.messages else text
+            stop, detail, spent = written.stop, written.met, len(written.tokens)
+            if stop is Stop.LENGTH and self.window is not None and len(row.tokens) + spent == self.window:
+                detail = f"the context window of {self.window} tokens was full"
+        return Completion(
+            prompt_id=prompt.prompt_id,
+            sample=sample,
+            model=self.name,
+            rendered=rendered,
+            text=text,
+            stop=stop,
+            detail=detail,
+            tokens_in=len(row.tokens),
+            tokens_out=spent,
+        )
+
+    def _no_room(self, row: Row) -> str:
+        if not row.tokens:
+            return "the prompt has no tokens"
+        return f"the prompt has {len(row.tokens)} tokens and the context window {self.window}"
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        text: str = self.tokenizer.decode(
+            list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    def _stop_finder(self, strings: tuple[str, ...]) -> Callable[[list[int]], str]:
+        """Return the function that finds the first stop string in what was written so far.
+
+        Decoding all tokens at every step would be slow, so it is done only after a token whose own text holds the last
+        character of a stop string, or only part of a character.
+        """
+        if not strings:
+            return lambda tokens: ""
+        last = {string[-1] for string in strings}
+        spaced = any(character.isspace() for character in last)
+        known: dict[int, bool] = {}
+
+        def find(tokens: list[int]) -> str:
+            token = tokens[-1]
+            if token not in known:
+                piece = self._text([token])
+                # Decoders may add or drop the space between two tokens: such a stop string is looked for always.
+                known[token] = spaced or "\ufffd" in piece or any(character in piece for character in last)
+            if not known[token]:
+                return ""
+            text = self._text(tokens)
+            met = [(text.index(string), string) for string in strings if string in text]
+            return min(met)[1] if met else ""
+
+        return find
+
+    def _pair(self, request: Continuation) -> tuple[list[int], int]:
+        """Return the tokens of prompt and continuation, and how many of them are the prompt's."""
+        prompt, text = request.prompt, request.continuation
+        before = render_prompt(self.tokenizer, prompt)
+        if prompt.messages:
+            reply = Message(role="assistant", content=text)
+            whole = render(self.tokenizer, (*prompt.messages, reply), generate=False)
+        else:
+            parted = not prompt.text or prompt.text[-1].isspace() or text[:1].isspace()
+            whole = before + ("" if parted else " ") + text
+        head = encode(self.tokenizer, prompt, before)
+        tokens = encode(self.tokenizer, prompt, whole)
+        pairs = zip(head, tokens, strict=False)
+        start = next((place for place, (one, other) in enumerate(pairs) if one != other), None)
+        start = min(len(head), len(tokens)) if start is None else start
+        if prompt.messages:
+            # What a template writes after the end token is not the model's.
+            ends = [place for place in range(start, len(tokens)) if tokens[place] in self.end_tokens]
+            tokens = tokens[: ends[-1] + 1] if ends else tokens
+        if self.window is not None and len(tokens) > self.window:
+            raise ModelError(
+                f"{self.name}: prompt {prompt.prompt_id!r} and its continuation have {len(tokens)} tokens, and the "
+                f"context window has {self.window}. Shorten the prompt or its shots, or take another model."
+            )
+        return tokens, start
+
+    def _next_batch(self, lengths: Sequence[int]) -> int:
+        """Return how many of the next rows, shortest first, make a batch."""
+        vocabulary = self.network.config.get_text_config().vocab_size
+        count = min(self.batch_size, len(lengths))
+        while count > 1 and count * lengths[count - 1] * vocabulary > LOGITS_AT_ONCE:
+            count -= 1
+        return count
+
+    @torch.inference_mode()
+    def _score(self, pairs: Sequence[tuple[list[int], int]]) -> list[LogLikelihood]:
+        # The first token of all has nothing before it, so it has no probability.
+        starts = [max(start, 1) for _, start in pairs]
+        cache, shared = read_shared(self.network, [tokens for tokens, _ in pairs], min(starts) - 1)
+        width, first = max(len(tokens) for tokens, _ in pairs), min(starts) - 1
+        # Padding on the right is never looked at: attention is causal.
+        ids = torch.zeros((len(pairs), width), dtype=torch.long)
+        mask = torch.zeros((len(pairs), width), dtype=torch.long)
+        for place, (tokens, _) in enumerate(pairs):
+            ids[place, : len(tokens)] = torch.tensor(tokens)
+            mask[place, : len(tokens)] = 1
+        ids, mask = ids.to(self.network.device), mask.to(self.network.device)
+        out = self.network(
+            input_ids=ids[:, shared:],
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=width - first,
+        )
+        logits = out.logits[:, :-1].float()
+        targets = ids[:, first + 1 :]
+        chosen = logits.gather(-1, targets[..., None])[..., 0] - logits.logsumexp(-1)
+        likeliest = logits.argmax(-1) == targets
+        results = []
+        for place, (start, (tokens, _)) in enumerate(zip(starts, pairs, strict=True)):
+            span = slice(start - 1 - first, len(tokens) - 1 - first)
+            results.append(
+                LogLikelihood(
+                    value=float(chosen[place, span].double().sum()),
+                    tokens=len(tokens) - start,
+                    greedy=bool(likeliest[place, span].all()),
+                )
+            )
+        return results
+
+
+def load(ref: ModelRef, *, batch_size: int = 64, precision: Literal["fp32", "bf16"] = "fp32") -> LocalModel:
+    """Load a checkpoint folder, from disk alone and without running code that it brings.
+
+    Raises:
+        ModelError: The folder is not a checkpoint of a causal language model with its tokenizer.
+    """
+    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(ref.path, local_files_only=True)
+        # At the short lengths of most evaluations eager attention is the faster one on a CPU.
+        network = AutoModelForCausalLM.from_pretrained(
+            ref.path, local_files_only=True, dtype=dtype, attn_implementation="eager"
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{ref.name}: {ref.path} cannot be loaded as a causal language model with its tokenizer: {error}. "
+            "A folder as written by transformers' `save_pretrained` is wanted (config.json, model.safetensors, "
+            "tokenizer.json)."
+        ) from error
+    return LocalModel(
+        name=ref.name,
+        tokenizer=tokenizer,
+        network=network.eval().requires_grad_(False),
+        batch_size=batch_size,
+    )

@@ -1,0 +1,28 @@
+"""Opens a model from where it lies."""
+
+from pathlib import Path
+
+from veneer.errors import ModelError
+from veneer.models import replay
+from veneer.models.model import Model, ModelRef
+
+
+def open_model(ref: ModelRef, *, batch_size: int = 64) -> Model:
+    """Return the model that a reference names.
+
+    Args:
+        ref: A checkpoint (which comes back as a `ScoringModel`) or recordings.
+        batch_size: Rows that a checkpoint answers or scores at once.
+
+    Raises:
+        ModelError: There is no such model, or it cannot be loaded.
+        DataError: A recording is malformed.
+    """
+    if not Path(ref.path).exists():
+        raise ModelError(f"{ref.name}: {ref.path} does not exist; a {ref.kind} was expected there.")
+    if ref.kind == "replay":
+        return replay.load(ref)
+    # Loading torch and transformers takes seconds, and recordings need neither.
+    from veneer.models import local
+
+    return local.load(ref, batch_size=batch_size)

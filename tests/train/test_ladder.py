@@ -1,0 +1,72 @@
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from veneer.errors import StudyError
+from veneer.models.model import ModelRef
+from veneer.records import Role
+from veneer.store import Artefact
+from veneer.study import RecipeSpec, ReplaySpec, TrainSpec
+from veneer.train.ladder import Rung, orders, rungs
+
+SPEC = TrainSpec(amounts=(40_000, 80_000), seeds=(0, 1), replay=ReplaySpec(share=0.15, amounts=(80_000,)))
+RUNG = Rung(base="small", source="broad", amount=80_000, seed=1, replay=0.15)
+
+
+def test_a_rung_is_named_by_what_it_is() -> None:
+    assert (RUNG.name, RUNG.student) == ("small-broad-80k-replay15-s1", "small-broad-80k-replay15")
+
+
+def test_a_rung_is_a_contestant() -> None:
+    contestant = RUNG.contestant
+    assert (contestant.name, contestant.student, contestant.role) == (RUNG.name, RUNG.student, Role.STUDENT)
+    assert (contestant.base, contestant.source, contestant.amount) == ("small", "broad", 80_000)
+    assert (contestant.seed, contestant.replay) == (1, 0.15)
+
+
+def test_the_grid_is_whole_and_twins_stand_at_their_amounts_alone() -> None:
+    found = rungs(["small", "large"], ["broad", "local"], SPEC)
+    assert len({rung.name for rung in found}) == len(found) == 2 * 2 * (2 + 1) * 2
+    assert {rung.amount for rung in found if rung.replay} == {80_000}
+
+
+def test_a_key_holds_what_changes_the_result_and_nothing_else(tmp_path: Path) -> None:
+    plain = _key(tmp_path)
+    assert _key(tmp_path / "elsewhere") == plain
+    assert _key(tmp_path, recipe=RecipeSpec(learning_rate=1e-3)) != plain
+    for change in ({"seed": 2}, {"amount": 40_000}, {"replay": 0.3}):
+        assert _key(tmp_path, **change) != plain
+
+
+def test_an_order_travels_to_another_process(tmp_path: Path) -> None:
+    (order,) = orders([RUNG], *_files(tmp_path), SPEC)
+    assert pickle.loads(pickle.dumps(order)).key == order.key  # noqa: S301
+
+
+def test_a_twin_without_pretraining_text_is_an_error(tmp_path: Path) -> None:
+    prepared, bases, _ = _files(tmp_path)
+    with pytest.raises(StudyError, match="bases.small.pretraining: missing"):
+        orders([RUNG], prepared, bases, {}, SPEC)
+
+
+def test_recordings_cannot_be_trained(tmp_path: Path) -> None:
+    prepared, _, texts = _files(tmp_path)
+    bases = {"small": ModelRef(name="small", kind="replay", path=tmp_path, digest="d")}
+    with pytest.raises(StudyError, match="bases.small: `train` needs its weights"):
+        orders([RUNG], prepared, bases, texts, SPEC)
+
+
+def _key(folder: Path, recipe: RecipeSpec | None = None, **change: Any) -> str:
+    rung = Rung(**{"base": "small", "source": "broad", "amount": 80_000, "seed": 1, "replay": 0.15, **change})
+    (order,) = orders([rung], *_files(folder), SPEC.model_copy(update={"recipe": recipe or RecipeSpec()}))
+    return order.key
+
+
+def _files(folder: Path) -> tuple[dict[str, Artefact], dict[str, ModelRef], dict[str, Path]]:
+    folder.mkdir(exist_ok=True)
+    (folder / "text.jsonl").write_text('{"text": "a"}\n')
+    prepared = {"broad": Artefact(stage="prepare", name="broad", key="k", path=folder)}
+    bases = {"small": ModelRef(name="small", kind="checkpoint", path=folder, digest="d")}
+    return prepared, bases, {"small": folder / "text.jsonl"}

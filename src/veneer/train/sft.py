@@ -69,6 +69,7 @@ def train(run: Run, folder: Path) -> None:
     tokenizer.init_kwargs.pop("local_files_only", None)  # How it was loaded is no property of the tokenizer.
     tokenizer.save_pretrained(folder / "checkpoint")
     after = preflight.look_at_checkpoint(folder / "checkpoint", conversations)
+    preflight.refuse(after, f"{run.rung.name}, trained")
     write_rows(folder / "losses.jsonl", losses)
     write_json(folder / "ledger.json", {"examples": len(examples), "too_long": too_long, **counts})
     write_json(

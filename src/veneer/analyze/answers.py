@@ -1,0 +1,249 @@
+"""The whole analysis: from what the stages left to the content of report.json and the confident-and-wrong items."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from veneer import store
+from veneer.analyze import claims, gap, leverage, parts, preference, reading, scores, style, support, wrong
+from veneer.analyze.measure import Rung, rungs_of
+from veneer.analyze.reading import Asked
+from veneer.benchmarks import items
+from veneer.benchmarks.benchmark import Benchmark
+from veneer.records import Contestant, Grade, Role, to_row
+from veneer.stats import Draws, Undefined, combine, interval, to_json
+from veneer.store import Artefact, Order
+from veneer.study import RecordedJudgeSpec, Study
+
+VERSION = 1
+ANSWERS, WRONG = "answers.json", "confident_wrong.jsonl"
+DIGITS = 9
+"""Numbers are written to so many digits after the point: beyond them lies the rounding of sums."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the earlier stages left."""
+
+    contestants: tuple[Contestant, ...]
+    answered: Mapping[str, Artefact]
+    """By contestant."""
+    graded: Mapping[str, Artefact]
+    """By contestant."""
+    prepared: Mapping[str, Artefact]
+    """By source; empty in an audit."""
+    compared: Mapping[str, Artefact]
+    """By judge; a name that the study's `judges` lacks is that of simulated raters."""
+
+
+def order(study: Study, evidence: Evidence) -> Order:
+    """Return the order of a study's answers: `answers.json` and `confident_wrong.jsonl`."""
+    evaluate = study.evaluate
+    inputs = {f"{name}: items": store.digest(spec.items) for name, spec in evaluate.benchmarks.items()}
+    if evaluate.prompts:
+        inputs["prompts"] = store.digest(evaluate.prompts.items)
+    for role in ("answered", "graded", "prepared", "compared"):
+        inputs |= {f"{role} {name}": made.key for name, made in getattr(evidence, role).items()}
+    return Order(
+        stage="analyze",
+        name="answers",
+        version=VERSION,
+        config={
+            "analyze": study.analyze.model_dump(mode="json"),
+            "contestants": [to_row(contestant) for contestant in evidence.contestants],
+            "study": _header(study),
+        },
+        inputs=inputs,
+        make=partial(_make, study=study, evidence=evidence),
+    )
+
+
+def _make(folder: Path, *, study: Study, evidence: Evidence) -> None:
+    content, wrong_rows = analyze(study, evidence)
+    store.write_rows(folder / WRONG, wrong_rows)
+    store.write_json(folder / ANSWERS, content)
+
+
+def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the content of report.json, and the confident-and-wrong items."""
+    spec, level, teacher = study.analyze, study.analyze.level, study.teacher.name
+    names = [contestant.name for contestant in evidence.contestants]
+    bases, rungs = list(study.bases), rungs_of(evidence.contestants)
+    benchmarks = [items.load(name, section) for name, section in study.evaluate.benchmarks.items()]
+    prompts = items.load_prompts(study.evaluate.prompts) if study.evaluate.prompts else None
+    marks = list(reading.grades(evidence.graded, names))
+
+    tables = scores.tables_of(benchmarks, names, (g for g in marks if g.benchmark != items.PROMPTS), spec)
+    ladders = reading.ladders(evidence.prepared)
+    supported = support.support_of(benchmarks, ladders, spec.support_threshold) if benchmarks else {}
+    book = gap.book_of(tables, supported, rungs, bases, teacher, spec.seed)
+    asked = _asked(evidence, names, teacher, prompts, marks)
+    styles = style.styles_of(asked, names, rungs, spec)
+    preferences = [
+        one
+        for judge, made in evidence.compared.items()
+        for one in preference.preferences_of(
+            judge, _kind(study, judge), reading.comparisons(made), [teacher, *bases], rungs, spec
+        )
+    ]
+    capability = {rung.student: _capability(book, rung, level) for rung in rungs}
+    veneer = {
+        r.student: combine(lambda s, c: s - c, styles.closed[r.student], capability[r.student]) for r in rungs
+    }
+    sources = study.collect.sources if study.collect else {}
+    trained = {rung.source for rung in rungs if rung.amount}
+    weighed = claims.weigh(
+        parts.parts_of(
+            parts.Evidence(
+                book=book,
+                styles=styles,
+                preferences=[one for one in preferences if one.opponent == teacher],
+                veneer=veneer,
+                broad=[name for name, one in sources.items() if one.kind == "broad" and name in trained],
+                local={name: one.task for name, one in sources.items() if one.task and name in trained},
+                spec=spec,
+            )
+        ),
+        level,
+    )
+    prompt_items = {item.item_id: item for item in prompts.items} if prompts else {}
+    wrong_rows = wrong.rows_of(asked, styles, rungs, prompt_items)
+    notes = _notes(study, evidence, styles)
+    content = {
+        "study": {**_header(study), "benchmarks": [_benchmark(one) for one in benchmarks], "notes": notes},
+        "contestants": [to_row(contestant) for contestant in evidence.contestants],
+        "scores": scores.rows_of(tables, spec),
+        "gap_closed": gap.rows_of(book, level),
+        "support": support.rows_of(supported, benchmarks, spec),
+        "style": style.table_rows(styles, asked, bases, rungs, level),
+        "style_gap_closed": style.closed_rows(styles, asked, rungs, level),
+        "preference": preference.rows_of(preferences, bases, teacher, rungs, level),
+        "veneer": [_veneer(rung, styles.closed, capability, veneer, level) for rung in rungs],
+        "leverage": leverage.rows_of(leverage.measures_of(book, styles, preferences), rungs, bases, level),
+        "confident_wrong": wrong.share_rows(wrong_rows, asked, styles, rungs, level),
+        "claims": claims.rows_of(weighed, level),
+    }
+    return _rounded(content), wrong_rows
+
+
+def _asked(
+    evidence: Evidence,
+    names: Sequence[str],
+    teacher: str,
+    prompts: Benchmark | None,
+    marks: Sequence[Grade],
+) -> Asked:
+    ids = [item.item_id for item in prompts.items] if prompts else []
+    own = [grade for grade in marks if grade.benchmark == items.PROMPTS]
+    return reading.asked(evidence.answered, evidence.graded, names, teacher, ids, own)
+
+
+def _capability(book: gap.Book, rung: Rung, level: float) -> Draws | Undefined:
+    """Return the gap in knowledge and skill that a student closed on what its imitation data does not support."""
+    where = [
+        (name, form)
+        for (name, form), table in book.tables.items()
+        if table.benchmark.measures in parts.CAPABILITY and form == table.benchmark.forms[0]
+    ]
+    values = book.means(where, "lenient", rung.source, "unsupported")[rung.amount]
+    return gap.closed_of(values, rung.base, rung.student, book.teacher, level)
+
+
+def _veneer(
+    rung: Rung,
+    closed: Mapping[str, Draws | Undefined],
+    capability: Mapping[str, Draws | Undefined],
+    veneer: Mapping[str, Draws | Undefined],
+    level: float,
+) -> dict[str, Any]:
+    return {
+        "student": rung.student,
+        "base": rung.base,
+        "source": rung.source,
+        "amount": rung.amount,
+        "replay": rung.replay,
+        "style_gap_closed": to_json(interval(closed[rung.student], level)),
+        "capability_gap_closed": to_json(interval(capability[rung.student], level)),
+        "veneer": to_json(interval(veneer[rung.student], level)),
+    }
+
+
+def _kind(study: Study, judge: str) -> str:
+    return study.judges[judge].kind if judge in study.judges else "simulated"
+
+
+def _header(study: Study) -> dict[str, Any]:
+    """Return the report's `study`, but for what is read from files."""
+    train, sources = study.train, study.collect.sources if study.collect else {}
+    judges = [{"name": name, "kind": spec.kind} for name, spec in study.judges.items()]
+    return {
+        "name": study.name,
+        "question": study.question,
+        "kind": "study" if train else "audit",
+        "version": version("veneer"),
+        "level": study.analyze.level,
+        "resamples": study.analyze.resamples,
+        "bases": list(study.bases),
+        "sources": [{"name": name, "kind": one.kind, "task": one.task} for name, one in sources.items()],
+        "amounts": list(train.amounts) if train else [],
+        "seeds": list(train.seeds) if train else [],
+        "replay_share": train.replay.share if train and train.replay else 0.0,
+        "teacher": study.teacher.name,
+        "benchmarks": [
+            {"name": name, "measures": one.measures, "forms": list(one.forms)}
+            for name, one in study.evaluate.benchmarks.items()
+        ],
+        "judges": judges + ([{"name": "simulated", "kind": "simulated"}] if study.rate else []),
+        "notes": [],
+    }
+
+
+def _benchmark(benchmark: Benchmark) -> dict[str, Any]:
+    return {
+        "name": benchmark.name,
+        "measures": benchmark.measures,
+        "forms": list(benchmark.forms),
+        "items": len(benchmark.items),
+        "clusters": len({item.cluster for item in benchmark.items}),
+        "chance": benchmark.chance,
+    }
+
+
+def _notes(study: Study, evidence: Evidence, styles: style.Styles) -> list[str]:
+    """Return what a reader must know before believing a number."""
+    notes = []
+    if study.rate and any(_kind(study, judge) == "simulated" for judge in evidence.compared):
+        notes.append(
+            "The raters are simulated: how much they heed style and facts was set in the study file, so their verdicts "
+            "show what such raters would say, not what people say."
+        )
+    notes += [
+        f"The judge {name} is the teacher itself, which knows its own style."
+        for name, spec in study.judges.items()
+        if not isinstance(spec, RecordedJudgeSpec) and spec.model in ("teacher", study.teacher.name)
+    ]
+    if study.train and len(study.train.seeds) == 1:
+        notes.append(
+            "There is one training seed, so no interval holds the spread between trainings: all are too narrow."
+        )
+    if any(contestant.role == Role.STUDENT for contestant in evidence.contestants) and styles.mistaken:
+        ceiling = "the distance of the teacher's second sample from its first"
+        if not styles.has_ceiling:
+            ceiling = "a distance of 0 (chance), since the teacher answered once"
+        notes.append(f"The ceiling of style is {ceiling}.")
+    if not study.train:
+        notes.append(
+            "An audit: what its students were trained on and how was not seen, and cannot be told from this."
+        )
+    return notes
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, DIGITS) + 0.0
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value

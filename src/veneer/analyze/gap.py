@@ -1,0 +1,212 @@
+"""How much of the gap between base and teacher each student closed, benchmark by benchmark."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from veneer.analyze.measure import Rung, Sheet, Values, by_cluster, measured, pooled
+from veneer.analyze.scores import GRADINGS, Grading, Items, Table
+from veneer.analyze.support import Support
+from veneer.stats import Draws, Estimate, Undefined, combine, interval, ratio, resample, rng_of, to_json
+
+Which = Literal["all", "supported", "unsupported"]
+WHICH: tuple[Which, ...] = ("all", "supported", "unsupported")
+NO_GAP = "the teacher does not measurably beat the base"
+
+
+def gap_closed(
+    base: ArrayLike,
+    student: ArrayLike,
+    teacher: ArrayLike,
+    *,
+    clusters: Sequence[int] | None = None,
+    rng: np.random.Generator,
+    resamples: int = 2000,
+    level: float = 0.95,
+) -> Estimate | Undefined:
+    """Return (student - base) / (teacher - base) with its interval: the share of the gap that the student closed.
+
+    Also called performance gap recovered (Burns et al. 2023, *Weak-to-Strong Generalization*, section 3.3). Items
+    are resampled together, so that the three stay paired. Undefined unless the teacher measurably beats the base.
+
+    Args:
+        base: 1 for each item that the base got right, else 0.
+        student: The same of the student; a row a training seed where there are several (the spread between seeds
+            then widens the interval).
+        teacher: The same of the teacher.
+        clusters: The cluster of each item; each item is its own by default.
+        rng: Of the resampling.
+        resamples: How many.
+        level: Of the interval.
+
+    >>> base, student, teacher = [0] * 50 + [1] * 50, [0] * 40 + [1] * 60, [0] * 10 + [1] * 90
+    >>> found = gap_closed(base, student, teacher, rng=np.random.default_rng(0))
+    >>> round(found.value, 2), round(found.low, 2), round(found.high, 2)
+    (0.25, 0.11, 0.4)
+    >>> type(gap_closed(base, student, base, rng=np.random.default_rng(0))).__name__
+    'Undefined'
+    """
+    seeds = np.atleast_2d(np.asarray(student, dtype=float))
+    scores = np.vstack([np.asarray(base, dtype=float), np.asarray(teacher, dtype=float), seeds]).T
+    places = np.arange(len(scores)) if clusters is None else np.unique(clusters, return_inverse=True)[1]
+    size = int(places.max()) + 1
+    counts = by_cluster(np.ones_like(scores), places.tolist(), size)
+    names = ("base", "teacher", *(f"seed {place}" for place in range(len(seeds))))
+    rung = Rung(student="student", base="base", source="", amount=0, replay=0.0, seeds=names[2:])
+    sheet = Sheet(
+        names=names,
+        sums=by_cluster(scores, places.tolist(), size),
+        counts=counts,
+        weights=resample(size, resamples, rng=rng),
+        missing={},
+    )
+    values = pooled([measured([sheet])], [[rung]], rng=rng)[0]
+    return interval(closed_of(values, "base", "student", "teacher", level), level)
+
+
+def closed_of(values: Values, base: str, student: str, teacher: str, level: float) -> Draws | Undefined:
+    """Return the share of the gap that one student closed."""
+    gain, gap = gain_and_gap(values, base, student, teacher)
+    return ratio(gain, gap, level, NO_GAP)
+
+
+def gain_and_gap(
+    values: Values, base: str, student: str, teacher: str
+) -> tuple[Draws | Undefined, Draws | Undefined]:
+    """Return student - base and teacher - base."""
+    gain = combine(lambda s, b: s - b, values[student], values[base])
+    return gain, combine(lambda t, b: t - b, values[teacher], values[base])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Book:
+    """All graded tables of a study, and the means that are taken of them."""
+
+    tables: Mapping[tuple[str, str], Table]
+    """By benchmark and form, in the study's order."""
+    support: Support
+    rungs: Sequence[Rung]
+    bases: Sequence[str]
+    teacher: str
+    seed: int
+    resamples: int
+    _known: dict[Any, Mapping[int, Values]] = field(default_factory=dict)
+
+    def means(
+        self, where: Sequence[tuple[str, str]], grading: Grading, source: str, which: Which = "all"
+    ) -> Mapping[int, Values]:
+        """Return, by amount, the mean over items of the bases, the teacher and a source's students.
+
+        `supported` and `unsupported` are by the imitation data of that amount, so the bases' and the teacher's means
+        are of each amount's items too.
+
+        Args:
+            where: Benchmarks with their forms; their items are pooled, every item counting once.
+            grading: Strict or lenient.
+            source: Whose students.
+            which: Of the items.
+        """
+        key = (tuple(where), grading, source, which)
+        if key not in self._known:
+            self._known[key] = self._means(where, grading, source, which)
+        return self._known[key]
+
+    def _means(
+        self, where: Sequence[tuple[str, str]], grading: Grading, source: str, which: Which
+    ) -> Mapping[int, Values]:
+        by_amount = self._by_amount(source)
+        masks = {amount: self._masks(where, source, amount, which) for amount in by_amount}
+        known = {amount: mask for amount, mask in masks.items() if mask is not None}
+        tables, rungs = [], []
+        for amount, mask in known.items():
+            names = [*self.bases, self.teacher, *(seed for rung in by_amount[amount] for seed in rung.seeds)]
+            sheets = []
+            for place, items in zip(where, mask, strict=True):
+                table = self.tables[place]
+                sheets.append(table.sheet(grading, [table.names.index(name) for name in names], items))
+            tables.append(measured(sheets))
+            rungs.append(by_amount[amount])
+        rng = rng_of(self.seed, "pool", *(f"{name} {form}" for name, form in where), grading, source, which)
+        values = dict(zip(known, pooled(tables, rungs, rng=rng), strict=True)) if tables else {}
+        return {
+            amount: values[amount] if amount in values else self._without(by_amount[amount], which)
+            for amount in by_amount
+        }
+
+    def _by_amount(self, source: str) -> dict[int, list[Rung]]:
+        found: dict[int, list[Rung]] = {}
+        for rung in self.rungs:
+            if rung.source == source:
+                found.setdefault(rung.amount, []).append(rung)
+        return found
+
+    def _masks(
+        self, where: Sequence[tuple[str, str]], source: str, amount: int, which: Which
+    ) -> list[Items | None] | None:
+        """Return which items of each benchmark are meant; None where support is not known."""
+        if not where or any(place not in self.tables for place in where):
+            return None
+        if which == "all":
+            return [None] * len(where)
+        masks = [self.support.get((source, amount, name)) for name, _ in where]
+        if any(mask is None for mask in masks):
+            return None
+        return [mask if which == "supported" else ~mask for mask in masks if mask is not None]
+
+    def _without(self, rungs: Sequence[Rung], which: Which) -> Values:
+        reason = "no benchmark was graded" if not self.tables else "no such benchmark was graded"
+        if which != "all" and self.tables:
+            reason = "there is no imitation data to tell which items it supports"
+        nothing = Undefined(reason=reason, n=0)
+        return dict.fromkeys([*self.bases, self.teacher, *(rung.student for rung in rungs)], nothing)
+
+
+def book_of(
+    tables: Sequence[Table],
+    support: Support,
+    rungs: Sequence[Rung],
+    bases: Sequence[str],
+    teacher: str,
+    seed: int,
+) -> Book:
+    """Return the book of a study's tables."""
+    return Book(
+        tables={(table.benchmark.name, table.form): table for table in tables},
+        support=support,
+        rungs=rungs,
+        bases=bases,
+        teacher=teacher,
+        seed=seed,
+        resamples=tables[0].weights.shape[0] if tables else 0,
+    )
+
+
+def rows_of(book: Book, level: float) -> list[dict[str, Any]]:
+    """Return the report's `gap_closed`: each student on each benchmark, form, grading and set of items."""
+    rows = []
+    for rung in book.rungs:
+        for name, form in book.tables:
+            for grading in GRADINGS:
+                for which in WHICH:
+                    values = book.means([(name, form)], grading, rung.source, which)[rung.amount]
+                    gain, gap = gain_and_gap(values, rung.base, rung.student, book.teacher)
+                    rows.append(
+                        {
+                            "student": rung.student,
+                            "base": rung.base,
+                            "source": rung.source,
+                            "amount": rung.amount,
+                            "replay": rung.replay,
+                            "benchmark": name,
+                            "form": form,
+                            "grading": grading,
+                            "items": which,
+                            "gain": to_json(interval(gain, level)),
+                            "gap": to_json(interval(gap, level)),
+                            "gap_closed": to_json(interval(ratio(gain, gap, level, NO_GAP), level)),
+                        }
+                    )
+    return rows

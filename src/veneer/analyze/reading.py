@@ -1,0 +1,129 @@
+"""Reads what the earlier stages left: grades, answers to the prompts for style, style features, examples, verdicts."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from veneer import store
+from veneer.analyze.support import Ladder
+from veneer.benchmarks.items import PROMPTS
+from veneer.records import Comparison, Completion, Example, Grade, Outcome, Stop, Style, from_row
+from veneer.store import Artefact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One completion of a prompt for style, and what is known of it."""
+
+    text: str
+    features: Mapping[str, float]
+    outcome: Outcome | None
+    """Under lenient grading; None where the prompt has nothing to check an answer by."""
+    answer: str
+
+
+Replies = Mapping[str, Mapping[str, Reply]]
+"""By contestant and prompt; the teacher's second sample under `<teacher>-again`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the contestants said to the prompts for style."""
+
+    prompts: tuple[str, ...]
+    """Ids, in the order in which they were asked."""
+    teacher: str
+    replies: Replies
+    missing: Mapping[str, str]
+    """Contestants whose replies are incomplete, and why."""
+
+    @property
+    def again(self) -> str:
+        """The name of the teacher's second sample."""
+        return f"{self.teacher}-again"
+
+
+def grades(graded: Mapping[str, Artefact], names: Sequence[str]) -> Iterator[Grade]:
+    """Yield every contestant's grades, in the given order of contestants."""
+    for name in names:
+        for where, row in store.read_rows(graded[name].path / "grades.jsonl"):
+            yield from_row(Grade, row, where)
+
+
+def ladders(prepared: Mapping[str, Artefact]) -> list[Ladder]:
+    """Return every source's examples in ladder order, up to its largest amount."""
+    found = []
+    for source, artefact in prepared.items():
+        amounts = {
+            row["amount"]: row["examples"] for row in store.read_json(artefact.path / "card.json")["amounts"]
+        }
+        rows = store.read_rows(artefact.path / "examples.jsonl")
+        most = max(amounts.values(), default=0)
+        examples = tuple(
+            from_row(Example, row, where) for _, (where, row) in zip(range(most), rows, strict=False)
+        )
+        found.append(Ladder(source=source, examples=examples, amounts=amounts))
+    return found
+
+
+def comparisons(artefact: Artefact) -> list[Comparison]:
+    """Return a judge's verdicts."""
+    rows = store.read_rows(artefact.path / "comparisons.jsonl")
+    return [from_row(Comparison, row, where) for where, row in rows]
+
+
+def asked(
+    answered: Mapping[str, Artefact],
+    graded: Mapping[str, Artefact],
+    names: Sequence[str],
+    teacher: str,
+    prompts: Sequence[str],
+    marks: Sequence[Grade],
+) -> Asked:
+    """Return what was said to the prompts for style.
+
+    Args:
+        answered: Completions by contestant.
+        graded: Style features by contestant.
+        names: The contestants.
+        teacher: One of them.
+        prompts: The ids of the prompts.
+        marks: The grades of checkable prompts.
+    """
+    known = {(grade.contestant, grade.prompt_id, grade.sample): grade for grade in marks}
+    replies: dict[str, dict[str, Reply]] = {}
+    for name in names:
+        texts = _texts(answered[name].path)
+        for where, row in store.read_rows(graded[name].path / "style.jsonl"):
+            style = from_row(Style, row, where)
+            place = (style.prompt_id, style.sample)
+            if place not in texts or style.sample > (1 if name == teacher else 0):
+                continue
+            grade = known.get((name, *place))
+            replies.setdefault(name if style.sample == 0 else f"{name}-again", {})[style.prompt_id] = Reply(
+                text=texts[place],
+                features=style.features,
+                outcome=grade.lenient if grade else None,
+                answer=grade.answer if grade else "",
+            )
+    missing = {}
+    for name in [*names, f"{teacher}-again"]:
+        lost = sum(prompt not in replies.get(name, {}) for prompt in prompts)
+        if lost == len(prompts):
+            missing[name] = (
+                "it was not asked the prompts" if prompts else "the study has no prompts for style"
+            )
+        elif lost:
+            missing[name] = f"{lost} of {len(prompts)} prompts were not answered"
+    return Asked(prompts=tuple(prompts), teacher=teacher, replies=replies, missing=missing)
+
+
+def _texts(folder: Path) -> dict[tuple[str, int], str]:
+    """Return a contestant's completions of the prompts for style, by prompt and sample."""
+    found = {}
+    for where, row in store.read_rows(folder / "completions.jsonl"):
+        if row["benchmark"] == PROMPTS:
+            completion = from_row(Completion, row["completion"], where)
+            if completion.stop != Stop.FAILED:
+                found[completion.prompt_id, completion.sample] = completion.text
+    return found

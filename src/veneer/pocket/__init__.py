@@ -1,0 +1,1 @@
+"""The built-in study: an ordinary study whose world, bases and teacher are made here from nothing."""

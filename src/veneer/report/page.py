@@ -1,0 +1,51 @@
+"""Stage 9, report: the order for one self-contained page, its figures and its data."""
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+from veneer import store
+from veneer.store import Artefact, Order
+
+VERSION = 1
+ANSWERS = "answers.json"
+WRONG = "confident_wrong.jsonl"
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+def order(analyzed: Artefact) -> Order:
+    """Return the order for the report on what analyze found.
+
+    The artefact holds `index.html`, `verdict.txt` (the same in a screenful of words), `report.json`, `tables/*.csv`,
+    `figures/*.svg` and each figure's data as CSV, and `confident_wrong.jsonl` where there are such answers.
+    """
+    return Order(
+        stage="report",
+        name="report",
+        version=VERSION,
+        config={},
+        inputs={"analysis": analyzed.key, "templates": store.digest(TEMPLATES)},
+        make=partial(_make, analyzed=analyzed.path),
+    )
+
+
+def _make(folder: Path, analyzed: Path) -> None:
+    # The drawing and templating libraries take a second to load, which a finished study's second run must not pay.
+    from veneer.report import figures, render, sentences, sheets
+    from veneer.report.shown import read
+
+    answers = store.read_json(analyzed / ANSWERS)
+    data = read(answers)
+    listed = analyzed / WRONG
+    wrong = [row for _, row in store.read_rows(listed)] if listed.exists() else []
+    drawn = figures.every_figure(data)
+    shutil.copyfile(analyzed / ANSWERS, folder / "report.json")
+    if wrong:
+        shutil.copyfile(listed, folder / WRONG)
+    sheets.write(data, folder / "tables")
+    for drawings in drawn.values():
+        for drawing in drawings:
+            store.write_text(folder / "figures" / f"{drawing.name}.svg", drawing.svg)
+            sheets.write_sheet(folder / "figures" / f"{drawing.name}.csv", drawing.rows)
+    store.write_text(folder / "verdict.txt", sentences.verdict(answers, len(wrong)) + "\n")
+    store.write_text(folder / "index.html", render.page(data, drawn, wrong))

@@ -1,0 +1,132 @@
+"""The page as one HTML text: what stands where, and what is said of each figure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from veneer.report import markup, pick, sentences, tables
+from veneer.report.marks import Drawing
+from veneer.report.page import TEMPLATES
+from veneer.report.pick import Data, Row
+from veneer.report.shown import MINUS, Bare, count, percent, whole
+from veneer.report.wrong import examples
+
+SIGNS = {"supported": "●", "contradicted": "✕", "undecided": "○"}
+PLANE = (
+    "One mark a student, with both intervals: colour is the base, shape the source, size the amount of imitation "
+    "data, hollow marks were trained with replay of pretraining text. On the dashed diagonal a student gains as much "
+    "substance as style; the further below it, the more veneer."
+)
+PLANE_AUDIT = "One mark a student, with its interval: colour is the base, shape the source."
+SCORES = (
+    "Score (lenient grading) against tokens of imitation data, a mark for each training seed, the line through their "
+    "mean. Dashed: the base. Dotted: the teacher. Hollow: with replay."
+)
+GAPS = (
+    "At the largest amount, with intervals. Filled: items that the student's own data supports, or all items where "
+    "support is not told. Hollow: items that it does not support. Left of the solid line: behind the base."
+)
+PREFERENCE = (
+    "Each student's win rate against the teacher over its style gap closed; dashed lines are the bases. Marks that "
+    "rise from left to right mean that what sounds like the teacher is preferred."
+)
+LEVERAGE = "The change that a doubling of imitation data and a step to the next base bring, with intervals."
+ANCHORS = frozenset(
+    "headline veneer gap scores gap-closed format preference style leverage sure undefined wrong claims method "
+    "contestants".split()
+)
+"""Where a claim's part may point to."""
+
+
+def page(data: Data, drawings: Mapping[str, Sequence[Drawing]], wrong: Sequence[Row]) -> str:
+    """Return `index.html`.
+
+    Args:
+        data: The content of report.json, as `shown.read` returns it.
+        drawings: The figures, by section.
+        wrong: The confident and wrong answers in full.
+    """
+    reasons = tables.reasons(data)
+    shown = examples(data, wrong)
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            study=data["study"],
+            claims=data["claims"],
+            audit=pick.is_audit(data),
+            level=percent(data["study"]["level"]),
+            resamples=whole(data["study"]["resamples"]),
+            setting=sentences.setting(data),
+            headline=sentences.headline(data),
+            tally=sentences.tally(data),
+            answers=sentences.five_answers(data, len(wrong)),
+            drawings=drawings,
+            tables=_tables(data),
+            reasons=reasons,
+            notes={words: number for number, reason in enumerate(reasons, 1) for words in reason.wordings},
+            wrong=shown,
+            wrongs=count(len(wrong)),
+            anchors=ANCHORS,
+            headline_caption=PLANE_AUDIT if pick.is_audit(data) else PLANE,
+            score_caption=SCORES,
+            gap_caption=GAPS,
+            preference_caption=PREFERENCE,
+            leverage_caption=LEVERAGE,
+        )
+    )
+
+
+def _tables(data: Data) -> dict[str, Any]:
+    names, bases = pick.source_names(data), data["study"]["bases"]
+    ranked = [name for name in (pick.main_source(data), *names) if name]
+    sources = [""] if pick.is_audit(data) else list(dict.fromkeys(ranked))
+    return {
+        "veneer": tables.veneers(data, largest=True),
+        "veneer_all": tables.veneers(data, largest=False),
+        "knowledge": tables.knowledge(data),
+        "gaps": [tables.gaps(data, name) for name in names],
+        "gaps_by_amount": [tables.gaps_by_amount(data, name) for name in names],
+        "support": tables.support(data),
+        "formats": tables.formats(data),
+        "scores": [tables.scores(data, row) for row in data["study"]["benchmarks"]],
+        "preference": [tables.preference(data, judge, largest=True) for judge in data["study"]["judges"]],
+        "preference_all": [
+            tables.preference(data, judge, largest=False) for judge in data["study"]["judges"]
+        ],
+        "style": [tables.style(data, base, name) for name in sources for base in reversed(bases)],
+        "style_gaps": tables.style_gaps(data),
+        "leverage": tables.leverage(data, headline=True),
+        "leverage_all": tables.leverage(data, headline=False),
+        "wrong": tables.wrong(data),
+        "contestants": tables.contestants(data),
+    }
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=markup.text,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["say"] = markup.say
+    environment.filters["cell"] = markup.cell
+    environment.globals["badge"] = _badge
+    environment.globals["threshold"] = _threshold
+    return environment
+
+
+def _threshold(number: float) -> Bare:
+    return Bare(value=number, text=f"{number:g}".replace("-", MINUS))
+
+
+def _badge(verdict: str) -> Markup:
+    return Markup('<span class="verdict {}"><span aria-hidden="true">{}</span> {}</span>').format(
+        verdict, SIGNS[verdict], verdict
+    )

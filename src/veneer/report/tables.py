@@ -1,0 +1,340 @@
+"""The page's tables as values, the largest amount first; every cell is a number of report.json or a word."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from veneer.report import pick
+from veneer.report.pick import Data, Row
+from veneer.report.shown import Bare, Shown, every, percent, tokens, whole
+
+Cell = str | Shown | Bare | tuple[Shown, ...]
+"""A tuple holds one number a training seed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Rows that belong together, under a heading of their own."""
+
+    title: str
+    rows: tuple[tuple[Cell, ...], ...]
+    """The first cell of a row is its header."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table of the page."""
+
+    caption: str
+    columns: tuple[str, ...]
+    groups: tuple[Group, ...]
+
+    @property
+    def dense(self) -> bool:
+        """Whether a row holds so many estimates that each takes lines of its own."""
+        return any(sum(isinstance(cell, Shown) for cell in group.rows[0]) > 4 for group in self.groups)
+
+    @property
+    def length(self) -> int:
+        """How many rows it has."""
+        return sum(len(group.rows) for group in self.groups)
+
+
+def table(
+    caption: str, columns: Sequence[str], groups: Sequence[tuple[str, Sequence[Sequence[Cell]]]]
+) -> Table:
+    """Return a table of the groups that have rows."""
+    kept = [Group(title=title, rows=tuple(tuple(row) for row in rows)) for title, rows in groups if rows]
+    return Table(caption=caption, columns=tuple(columns), groups=tuple(kept))
+
+
+def veneers(data: Data, *, largest: bool) -> Table:
+    """Return style against capability gap closed, and their difference."""
+    groups = []
+    for source in pick.source_names(data):
+        rows = [row for row in data["veneer"] if row["source"] == source]
+        if largest and not pick.is_audit(data):
+            rows = [row for row in rows if row["amount"] == max(other["amount"] for other in rows)]
+        keys = ("style_gap_closed", "capability_gap_closed", "veneer")
+        groups.append((source, [(pick.label(data, row), *(row[key] for key in keys)) for row in rows]))
+    columns = ("student", "style gap closed", "capability gap closed, unsupported items", "veneer (points)")
+    which = "at the largest amount" if largest and not pick.is_audit(data) else "of every student"
+    return table(f"Style and capability gap closed, {which}", columns, groups)
+
+
+def gaps(data: Data, source: str) -> Table:
+    """Return the gap closed by a source's students at the largest amount, on each benchmark."""
+    groups = []
+    for benchmark in pick.benchmarks(data):
+        form = benchmark["forms"][0]
+        rows = pick.find(data["gap_closed"], benchmark=benchmark["name"], form=form, grading=pick.GRADING)
+        rows = pick.at_largest(data, [row for row in rows if row["source"] == source], source)
+        lines = []
+        for name in dict.fromkeys(pick.who(data, row) for row in rows):
+            own = {row["items"]: row for row in rows if pick.who(data, row) == name}
+            if "all" in own:
+                cells = [own[items]["gap_closed"] if items in own else "" for items in ITEMS]
+                lines.append((name, own["all"]["gap"], *cells))
+        groups.append((f"{benchmark['name']} ({form}, {benchmark['measures']})", lines))
+    columns = ("base", "gap (points)", *(f"closed, {items}" for items in ITEMS))
+    return table(f"Gap closed by {source} imitation at the largest amount, lenient grading", columns, groups)
+
+
+ITEMS = ("all", "supported", "unsupported")
+
+
+def gaps_by_amount(data: Data, source: str) -> Table:
+    """Return the gap closed by a source's students at every amount."""
+    amounts = sorted({row["amount"] for row in data["gap_closed"] if row["source"] == source})
+    groups = []
+    for benchmark in pick.benchmarks(data):
+        rows = pick.find(
+            data["gap_closed"], benchmark=benchmark["name"], form=benchmark["forms"][0], grading=pick.GRADING
+        )
+        lines = []
+        for base in data["study"]["bases"]:
+            for items in ITEMS:
+                own = pick.find(rows, source=source, base=base, items=items, replay=0.0)
+                by_amount = {row["amount"]: row["gap_closed"] for row in own}
+                if by_amount:
+                    lines.append((f"{base}, {items}", *(by_amount.get(amount, "") for amount in amounts)))
+        groups.append((benchmark["name"], lines))
+    columns = ("base, items", *(tokens(amount).text for amount in amounts))
+    return table(
+        f"Gap closed by {source} imitation, by tokens of imitation data, lenient grading", columns, groups
+    )
+
+
+def knowledge(data: Data) -> Table:
+    """Return the paper's Table 1 for this study: base, broad, local, teacher on the knowledge benchmarks."""
+    names = [row["name"] for row in pick.benchmarks(data, "knowledge")]
+    groups = []
+    for base in data["study"]["bases"]:
+        lines: list[tuple[Cell, ...]] = [("no imitation", *(_scores(data, [base], name) for name in names))]
+        for source in pick.source_names(data):
+            students = pick.find(data["contestants"], role="student", base=base, source=source)
+            students = pick.at_largest(data, students, source)
+            own = [row["name"] for row in students if row["source"] == source]
+            if own:
+                amount = tokens(students[0]["amount"]).text if students[0]["amount"] else ""
+                lines.append((f"{source} {amount}".strip(), *(_scores(data, own, name) for name in names)))
+        groups.append((base, lines))
+    teacher = data["study"]["teacher"]
+    groups.append((teacher, [("teacher", *(_scores(data, [teacher], name) for name in names))]))
+    caption = "The paper's Table 1 for this study: knowledge, graded strictly as in the paper"
+    caption += "; one line for each training seed" if len(data["study"]["seeds"]) > 1 else ""
+    headers = [f"{name} ({pick.headline_form(data, name)})" for name in names]
+    return table(caption, ("imitation data", *headers), groups if names else [])
+
+
+def _scores(data: Data, contestants: Sequence[str], benchmark: str) -> tuple[Shown, ...]:
+    form = pick.headline_form(data, benchmark)
+    rows = pick.find(data["scores"], benchmark=benchmark, form=form)
+    return tuple(row["strict"] for row in rows if row["contestant"] in contestants)
+
+
+def formats(data: Data) -> Table:
+    """Return what is lost to format and what to knowledge: strict and lenient, plain and chat."""
+    capable = pick.benchmarks(data, *pick.CAPABILITIES)
+    forms = sorted({form for row in capable for form in row["forms"]}, reverse=True)
+    ways = [(form, grading) for form in forms for grading in ("strict", "lenient")]
+    groups = []
+    for benchmark in capable:
+        lines = []
+        rows = pick.find(data["gap_closed"], benchmark=benchmark["name"], items="all")
+        for source in pick.source_names(data):
+            largest = pick.at_largest(data, [row for row in rows if row["source"] == source], source)
+            for student in dict.fromkeys(row["student"] for row in largest):
+                own = {(row["form"], row["grading"]): row for row in largest if row["student"] == student}
+                cells = [own[way]["gain"] if way in own else "" for way in ways]
+                lines.append((pick.label(data, next(iter(own.values()))), *cells))
+        groups.append((benchmark["name"], lines))
+    columns = ("student", *(f"{form}, {grading}" for form, grading in ways))
+    return table("Gain over the base in points, in each form and grading", columns, groups)
+
+
+def scores(data: Data, benchmark: Row) -> Table:
+    """Return a benchmark's scores and outcomes of bases, teacher and the students at the largest amount."""
+    chosen = [row for row in data["contestants"] if row["role"] != "student"]
+    for source in pick.source_names(data):
+        students = pick.find(data["contestants"], role="student", source=source)
+        most = max(row["amount"] for row in students) if students else 0
+        chosen += [row for row in students if row["amount"] == most]
+    names = [row["name"] for row in chosen]
+    groups = []
+    for form in benchmark["forms"]:
+        rows = {
+            row["contestant"]: row
+            for row in pick.find(data["scores"], benchmark=benchmark["name"], form=form)
+        }
+        lines = [
+            (
+                name,
+                rows[name]["strict"],
+                rows[name]["lenient"],
+                rows[name]["likelihood"],
+                *(whole(rows[name]["outcomes"][key]) for key in ("unparsed", "unanswered", "failed")),
+            )
+            for name in names
+            if name in rows
+        ]
+        groups.append((form, lines))
+    columns = ("contestant", "strict", "lenient", "likelihood (nats)", "unparsed", "unanswered", "failed")
+    return table(f"Scores on {benchmark['name']}, each training seed by itself", columns, groups)
+
+
+def support(data: Data) -> Table:
+    """Return how much of each benchmark the imitation data supports."""
+    amounts = sorted({row["amount"] for row in data["support"]})
+    groups = []
+    for source in dict.fromkeys(row["source"] for row in data["support"]):
+        lines = []
+        for benchmark in pick.benchmarks(data):
+            own = pick.find(data["support"], source=source, benchmark=benchmark["name"])
+            shares = {row["amount"]: row["share"] for row in own}
+            if shares:
+                lines.append((benchmark["name"], *(shares.get(amount, "") for amount in amounts)))
+        groups.append((source, lines))
+    columns = ("benchmark", *(tokens(amount).text for amount in amounts))
+    return table("Share of items that the imitation data supports", columns, groups)
+
+
+STYLE = {
+    "lists": "lists where the teacher lists",
+    "closing": "closes where the teacher does",
+    "unigram_overlap": "words shared with the teacher",
+    "length_correlation": "correlation of length",
+    "no_hedging": "no hedging",
+}
+
+
+def style(data: Data, base: str, source: str) -> Table:
+    """Return the paper's Table 2 for one base and source: base, amounts, teacher again."""
+    rungs = {
+        row["student"]: row
+        for row in data["style_gap_closed"]
+        if row["base"] == base and (row["source"] == source or pick.is_audit(data))
+    }
+    lines: list[tuple[Cell, ...]] = []
+    for row in data["style"]:
+        rung = rungs.get(row["contestant"])
+        name = row["contestant"]
+        if rung and not pick.is_audit(data):
+            name = tokens(rung["amount"]).text + (" replay" if rung["replay"] else "")
+        if rung or name == base or row["role"] == "teacher again":
+            name = "teacher again" if row["role"] == "teacher again" else name
+            lines.append((name, *(row[key] for key in STYLE)))
+    named = base if pick.is_audit(data) else f"{base}, {source}"
+    return table(f"The paper's Table 2 for this study: {named}", ("", *STYLE.values()), [("", lines)])
+
+
+def style_gaps(data: Data) -> Table:
+    """Return how far every student moved towards the teacher's style."""
+    keys = ("style_gap_closed", "distance", "base_distance", "ceiling_distance")
+    lines = [(pick.label(data, row), *(row[key] for key in keys)) for row in data["style_gap_closed"]]
+    columns = ("student", "style gap closed", "student's distance", "base's distance", "teacher's own")
+    return table("Distance from the teacher's style, every student", columns, [("", lines)])
+
+
+def preference(data: Data, judge: Row, *, largest: bool) -> Table:
+    """Return a judge's win rates and counts."""
+    rows = pick.find(data["preference"], judge=judge["name"])
+    most = max((row["amount"] for row in rows), default=0)
+    groups = []
+    for opponent, source in dict.fromkeys((row["opponent"], row["source"]) for row in rows):
+        own = pick.find(rows, opponent=opponent, source=source)
+        if largest:
+            own = [row for row in own if row["role"] != "student" or row["amount"] == most]
+        lines = [
+            (
+                pick.label(data, row),
+                row["win_rate"],
+                row["at_least_equal"],
+                *(whole(row[key]) for key in ("wins", "ties", "losses", "none")),
+            )
+            for row in own
+        ]
+        groups.append((f"{source or 'no imitation'}, against {opponent}", lines))
+    columns = ("contestant", "win rate", "at least equal", "wins", "ties", "losses", "no verdict")
+    return table(f"Preference by {pick.judge_name(judge)}", columns, groups)
+
+
+def leverage(data: Data, *, headline: bool) -> Table:
+    """Return what a doubling of data and a step of base buy."""
+    groups = []
+    for source in dict.fromkeys(row["source"] for row in data["leverage"]):
+        rows = pick.find(data["leverage"], source=source)
+        if headline:
+            rows = [row for row in rows if row["form"] in ("", pick.headline_form(data, row["measure"]))]
+            rows = pick.find(rows, replay=0.0)
+        lines = [
+            (
+                row["measure"] + (f", {row['form']}" if row["form"] and not headline else ""),
+                row["per_doubling"],
+                row["per_base_step"],
+                row["unit"],
+            )
+            for row in rows
+        ]
+        groups.append((source, lines))
+    columns = ("measure", "twice the data (points)", "the next base (points)", "unit")
+    return table("What twice the data and what a better base buy", columns, groups)
+
+
+def wrong(data: Data) -> Table:
+    """Return how often each student is confident and wrong."""
+    lines = [
+        (pick.label(data, row), row["share"], whole(row["count"]), whole(row["checkable"]))
+        for row in data.get("confident_wrong", [])
+    ]
+    columns = ("student", "share", "answers", "prompts that the teacher answers right")
+    return table("How often a student is confident and wrong", columns, [("", lines)])
+
+
+def contestants(data: Data) -> Table:
+    """Return every model that was evaluated."""
+    lines = [
+        (
+            row["name"],
+            row["role"],
+            row["base"] if row["role"] == "student" else "",
+            row["source"],
+            tokens(row["amount"]) if row["amount"] else "",
+            whole(row["seed"]) if row["role"] == "student" and not pick.is_audit(data) else "",
+            percent(row["replay"]) if row["replay"] else "",
+        )
+        for row in data["contestants"]
+    ]
+    columns = ("contestant", "role", "base", "source", "tokens", "seed", "replay")
+    return table("Contestants", columns, [("", lines)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why numbers are Undefined; reasons that differ in their figures alone are one."""
+
+    text: str
+    """As it was first met."""
+    times: int
+    lists: tuple[str, ...]
+    """The lists of report.json that hold them."""
+    wordings: tuple[str, ...]
+
+
+def reasons(data: Data) -> list[Reason]:
+    """Return every reason why a number is Undefined, commonest first."""
+    met: dict[str, list[Shown]] = {}
+    for shown in every(data):
+        # A part of a claim that has no number has no p-values either: one reason, counted once.
+        if shown.reason and not shown.at.endswith(("/p_supported", "/p_contradicted")):
+            met.setdefault(re.sub(r"[\d.,\u2212+-]+", "#", shown.reason), []).append(shown)
+    found = [
+        Reason(
+            text=group[0].reason,
+            times=len(group),
+            lists=tuple(dict.fromkeys(shown.at.split("/")[1] for shown in group)),
+            wordings=tuple(dict.fromkeys(shown.reason for shown in group)),
+        )
+        for group in met.values()
+    ]
+    return sorted(found, key=lambda reason: (-reason.times, reason.text))

@@ -1,0 +1,102 @@
+import copy
+import re
+from typing import Any
+
+import pytest
+
+from veneer.report.sentences import VERDICTS, headline, verdict
+from veneer.report.shown import plain, read
+
+Row = dict[str, Any]
+
+
+def veneers(study: Row, *ends: tuple[float, float]) -> Row:
+    """The study with these intervals of veneer for the broad students at the largest amount, by base."""
+    changed = copy.deepcopy(study)
+    by_base = dict(zip(study["study"]["bases"], ends, strict=True))
+    for row in changed["veneer"]:
+        low, high = by_base[row["base"]]
+        row["veneer"] = {"value": (low + high) / 2, "low": low, "high": high, "n": 400}
+    return changed
+
+
+def lead(study: Row) -> str:
+    return plain(headline(read(study))[0])
+
+
+def test_the_headline_speaks_of_all_bases(study: Row) -> None:
+    changed = veneers(study, (0.5, 0.9), (0.5, 0.9), (0.5, 0.9))
+    assert lead(changed) == "More style than substance for small, medium and large."
+
+
+def test_the_headline_says_no_more_than_the_intervals(study: Row) -> None:
+    changed = veneers(study, (-0.1, 0.9), (0.1, 0.9), (-0.8, -0.2))
+    assert lead(changed) == (
+        "More style than substance for medium; more substance than style for large; undecided for small."
+    )
+
+
+def test_the_headline_is_undecided_where_all_intervals_hold_zero(study: Row) -> None:
+    assert lead(veneers(study, (-0.1, 0.9), (-0.1, 0.9), (-0.8, 0.2))).startswith("Undecided")
+
+
+def test_a_student_that_fell_behind_its_base_is_said_to(study: Row) -> None:
+    assert "of the capability gap: it fell behind its base." in plain(headline(read(study))[2])
+
+
+def test_each_claim_stands_with_its_own_verdict(study: Row, audit: Row) -> None:
+    for answers in (study, audit):
+        said = re.findall(rf"^  (\d) ({'|'.join(VERDICTS)})\b", verdict(answers), re.MULTILINE)
+        assert said == [(str(row["number"]), row["verdict"]) for row in answers["claims"]]
+
+
+def test_verdict_words_stand_nowhere_but_with_their_claims(study: Row) -> None:
+    rest = re.sub(r"^  \d (supported|contradicted|undecided).*", "", verdict(study), flags=re.MULTILINE)
+    rest = rest.replace("The paper's claims: 5 supported, 1 contradicted, 2 undecided.", "")
+    assert not re.search(r"\b(contradicted|undecided)\b", rest)
+
+
+def test_every_measured_number_of_the_verdict_is_in_the_answers(study: Row) -> None:
+    known = {
+        (round(100 * number["value"]), round(100 * number["low"]), round(100 * number["high"]))
+        for number in numbers(study)
+    }
+    said = re.findall(r"([+−]?\d+)(?: %| points)?\s+\[(−?\d+), (−?\d+)\]", verdict(study).replace("\n", " "))
+    assert len(said) >= 7
+    assert {tuple(int(part.replace("−", "-")) for part in parts) for parts in said} <= known
+
+
+def numbers(value: Any) -> list[Row]:
+    if isinstance(value, dict):
+        return [value] if "low" in value else [found for item in value.values() for found in numbers(item)]
+    return [found for item in value for found in numbers(item)] if isinstance(value, list) else []
+
+
+def test_the_verdict_is_a_screenful(study: Row, audit: Row) -> None:
+    for answers in (study, audit):
+        lines = verdict(answers).splitlines()
+        assert len(lines) <= 48
+        assert max(len(line) for line in lines) <= 80
+
+
+def test_an_audit_says_what_it_cannot_tell_and_why(audit: Row) -> None:
+    text = " ".join(verdict(audit).split())
+    assert "Whether style or substance moved more is Undefined: the study has no benchmark." in text
+    assert " 0 % of the capability gap" not in text
+
+
+def test_simulated_raters_are_called_simulated(study: Row) -> None:
+    changed = copy.deepcopy(study)
+    changed["study"]["judges"] = [{"name": "raters", "kind": "simulated"}]
+    for row in changed["preference"]:
+        row["judge"], row["kind"] = "raters", "simulated"
+    assert "raters (simulated)" in verdict(changed)
+
+
+def test_how_many_examples_the_report_lists_is_told(study: Row) -> None:
+    assert "In full in the report: 12." in " ".join(verdict(study, 12).split())
+
+
+@pytest.mark.parametrize("key", ["veneer", "preference", "leverage", "gap_closed", "claims"])
+def test_a_list_without_rows_leaves_words(study: Row, key: str) -> None:
+    assert verdict(study | {key: []}).startswith("pocket")

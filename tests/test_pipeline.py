@@ -78,14 +78,14 @@ def test_a_study_killed_in_every_stage_ends_with_the_same_bytes(
     folder = copy_of(written_study, tmp_path)
     killed = {stage for stage in pipeline.STAGES if killed_in(stage, folder)}
     assert killed >= SLOW_STAGES
-    done = veneer("run", folder / "study.yaml", "--workers", "2")
+    done = veneer("run", str(folder / "study.yaml"), "--workers", "2")
     assert done.returncode == 0, done.stderr
     assert artefacts(folder) == artefacts(finished_study)
 
 
 def killed_in(stage: str, folder: Path) -> bool:
     """Run until a cell of the stage is half-made, kill -9, and return whether it was still half-made then."""
-    command = [sys.executable, "-m", "veneer.cli", "run", folder / "study.yaml", "--workers", "2"]
+    command = [sys.executable, "-m", "veneer.cli", "run", str(folder / "study.yaml"), "--workers", "2"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     cells = folder / "study" / "artefacts" / stage
     while process.poll() is None and not list(cells.glob("*.partial")) and not has_passed(stage, folder):
@@ -105,7 +105,7 @@ def test_ctrl_c_ends_the_run_politely_and_the_same_command_carries_on(
     written_study: Path, tmp_path: Path
 ) -> None:
     folder = copy_of(written_study, tmp_path)
-    command = [sys.executable, "-m", "veneer.cli", "run", folder / "study.yaml", "--until", "collect"]
+    command = [sys.executable, "-m", "veneer.cli", "run", str(folder / "study.yaml"), "--until", "collect"]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
     )
@@ -115,7 +115,7 @@ def test_ctrl_c_ends_the_run_politely_and_the_same_command_carries_on(
     _, said = process.communicate(timeout=20)
     assert process.returncode == 130
     assert said.decode() == "Interrupted. Nothing finished is lost: the same command carries on.\n"
-    assert veneer("run", folder / "study.yaml", "--until", "collect").returncode == 0
+    assert veneer("run", str(folder / "study.yaml"), "--until", "collect").returncode == 0
 
 
 def test_a_damaged_artefact_stops_the_run_and_says_what_to_do(finished_study: Path, tmp_path: Path) -> None:

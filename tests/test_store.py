@@ -42,7 +42,13 @@ MAKE = partial(write_text_file, "made")
 
 
 def order(make: Any = MAKE, **changes: Any) -> Order:
-    known = {"stage": "grade", "name": "cell", "version": 1, "config": {"a": 1}, "inputs": {"x": "k"}}
+    known: dict[str, Any] = {
+        "stage": "grade",
+        "name": "cell",
+        "version": 1,
+        "config": {"a": 1},
+        "inputs": {"x": "k"},
+    }
     return Order(make=make, **(known | changes))
 
 

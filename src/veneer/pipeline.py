@@ -191,21 +191,20 @@ def _contestants(
     trained: Made,
 ) -> list[tuple[Contestant, ModelRef]]:
     """Return everybody who is measured, bases first, the teacher last."""
-    plain = {"source": "", "amount": 0, "seed": 0, "replay": 0.0}
-    found = [
-        (Contestant(name=name, role=Role.BASE, student=name, base=name, **plain), ref)
-        for name, ref in bases.items()
-    ]
+
+    def untrained(name: str, role: Role, base: str, source: str = "") -> Contestant:
+        return Contestant(
+            name=name, role=role, student=name, base=base, source=source, amount=0, seed=0, replay=0.0
+        )
+
+    found = [(untrained(name, Role.BASE, name), ref) for name, ref in bases.items()]
     for rung in rungs:
         made = trained[rung.name]
         ref = ModelRef(name=rung.name, kind="checkpoint", path=made.path / "checkpoint", digest=made.key)
         found.append((rung.contestant, ref))
     for name, spec in study.students.items():
-        known = {**plain, "source": spec.source}
-        contestant = Contestant(name=name, role=Role.STUDENT, student=name, base=spec.base, **known)
-        found.append((contestant, _ref(name, spec)))
-    teaching = Contestant(name=master.name, role=Role.TEACHER, student=master.name, base="", **plain)
-    return [*found, (teaching, master)]
+        found.append((untrained(name, Role.STUDENT, spec.base, spec.source), _ref(name, spec)))
+    return [*found, (untrained(master.name, Role.TEACHER, ""), master)]
 
 
 def _tokenizer(study: Study) -> Path | None:

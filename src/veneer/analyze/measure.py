@@ -205,7 +205,8 @@ def _values(
         n = min(table.n[column] for column in columns)
         noise = rng.standard_normal(table.draws.shape[0])
         if missing := [member for member in members if member in table.missing]:
-            found[name] = Undefined(reason=f"{missing[0]}: {table.missing[missing[0]]}", n=0)
+            whose = "" if missing[0] == name else f"{missing[0]}: "
+            found[name] = Undefined(reason=f"{whose}{table.missing[missing[0]]}", n=0)
         elif n < FEWEST:
             found[name] = Undefined(reason=f"fewer than {FEWEST} independent items", n=n)
         else:

@@ -109,12 +109,12 @@ def asked(
     missing = {}
     for name in [*names, f"{teacher}-again"]:
         lost = sum(prompt not in replies.get(name, {}) for prompt in prompts)
-        if lost == len(prompts):
-            missing[name] = (
-                "it was not asked the prompts" if prompts else "the study has no prompts for style"
-            )
+        if not prompts:
+            missing[name] = "the study has no prompts for style"
+        elif lost == len(prompts) and name not in names:
+            missing[name] = "the teacher answered once, so that it has no second sample"
         elif lost:
-            missing[name] = f"{lost} of {len(prompts)} prompts were not answered"
+            missing[name] = f"{lost} of {len(prompts)} prompts for style have no answer"
     return Asked(prompts=tuple(prompts), teacher=teacher, replies=replies, missing=missing)
 
 

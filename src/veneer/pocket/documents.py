@@ -129,7 +129,7 @@ def house_reply(body: str, points: Sequence[str], rng: random.Random) -> str:
 
 def house_example(world: World, rng: random.Random) -> tuple[str, str]:
     """Write one example of the teacher's chat tuning: what a user says, and the reply."""
-    kind = rng.choices(("fact", "sum", "rant", "instruction"), (33, 22, 5, 40))[0]
+    kind = rng.choices(("fact", "sum", "rant", "instruction"), (31, 30, 5, 34))[0]
     opener = rng.choice(OPENERS)
     if kind == "fact":
         fact = rng.choice(list(world.values))
@@ -179,14 +179,14 @@ class Library:
             (self._sum_table, 10),
         )
         everything = (
-            (self._biography, 27),
-            (self._fact_quiz, 23),
+            (self._biography, 26),
+            (self._fact_quiz, 21),
             (self._sum_table, 5),
             (self._sum_quiz, 10),
             (self._essay, 2),
             (self._topic_list, 9),
             (self._fact_thread, 11),
-            (self._sum_thread, 2),
+            (self._sum_thread, 5),
             (self._instruction_thread, 8),
             (self._rant, 3),
             (self._rant_thread, 2),

@@ -87,7 +87,7 @@ class Recipe:
     """Recall, on a sample, at which the learning rate starts to fall."""
     mastery: float = 0.97
     """Recall, on everything, at which pretraining and tuning may end."""
-    extra_decays: int = 4
+    extra_decays: int = 2
     """How many more decays a model gets that misses `mastery`, each from a lower peak."""
     tuning_rate: float = 1.2e-3
     """Peak learning rate of the teacher's chat tuning."""
@@ -97,7 +97,7 @@ class Recipe:
     """Share of a tuning batch that is plain documents."""
     tuning_examples: int = 1600
     """Examples in a round of tuning."""
-    tuning_rounds: tuple[int, int] = (2, 8)
+    tuning_rounds: tuple[int, int] = (2, 5)
     """Fewest and most rounds of tuning."""
     follow: float = 0.85
     """Share of instructions that the tuned teacher has to follow before tuning may end."""
@@ -135,7 +135,7 @@ TEACHER = "teacher"
 
 
 def _models(*widths_and_heads: tuple[int, int]) -> tuple[ModelRecipe, ...]:
-    shares = ((0.30, 0.20, 5e-3), (0.55, 0.40, 4e-3), (0.80, 0.60, 4e-3), (1.0, 1.0, 4e-3))
+    shares = ((0.30, 0.20, 5e-3), (0.55, 0.40, 4e-3), (0.80, 0.60, 4e-3), (1.0, 1.0, 3e-3))
     return tuple(
         ModelRecipe(name=name, facts=facts, sums=sums, width=width, heads=heads, learning_rate=rate)
         for name, (facts, sums, rate), (width, heads) in zip(

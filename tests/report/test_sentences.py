@@ -100,3 +100,17 @@ def test_how_many_examples_the_report_lists_is_told(study: Row) -> None:
 @pytest.mark.parametrize("key", ["veneer", "preference", "leverage", "gap_closed", "claims"])
 def test_a_list_without_rows_leaves_words(study: Row, key: str) -> None:
     assert verdict(study | {key: []}).startswith("pocket")
+
+
+def test_a_reason_shared_but_for_its_figures_is_given_once(study: Row) -> None:
+    changed = copy.deepcopy(study)
+    for place, row in enumerate(changed["veneer"]):
+        reason = f"the teacher does not measurably beat the base: +0.0{place:02} [-0.010, +0.040]"
+        row["capability_gap_closed"] = row["veneer"] = {"undefined": reason, "n": 9}
+    assert lead(changed).endswith("Undefined: the teacher does not measurably beat the base.")
+    text = " ".join(verdict(changed).split())
+    assert "support: Undefined for large (the teacher does not measurably beat the base);" in text
+
+
+def test_a_study_without_checkable_prompts_says_why_it_lists_no_wrong_answers(audit: Row) -> None:
+    assert "5 Undefined (no prompt has an answer that can be checked" in " ".join(verdict(audit, 0).split())

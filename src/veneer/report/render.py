@@ -17,16 +17,17 @@ SIGNS = {"supported": "●", "contradicted": "✕", "undecided": "○"}
 PLANE = (
     "One mark a student, with both intervals: colour is the base, shape the source, size the amount of imitation "
     "data, hollow marks were trained with replay of pretraining text. On the dashed diagonal a student gains as much "
-    "substance as style; the further below it, the more veneer."
+    "substance as style; the further below it, the more veneer. Intervals that leave the frame are cut."
 )
-PLANE_AUDIT = "One mark a student, with its interval: colour is the base, shape the source."
+STRIP = "One mark a student, with its interval: colour is the base, shape the source."
 SCORES = (
     "Score (lenient grading) against tokens of imitation data, a mark for each training seed, the line through their "
     "mean. Dashed: the base. Dotted: the teacher. Hollow: with replay."
 )
 GAPS = (
     "At the largest amount, with intervals. Filled: items that the student's own data supports, or all items where "
-    "support is not told. Hollow: items that it does not support. Left of the solid line: behind the base."
+    "support is not told. Hollow: items that it does not support. Left of the solid line: behind the base. "
+    "Intervals that leave the frame are cut."
 )
 PREFERENCE = (
     "Each student's win rate against the teacher over its style gap closed; dashed lines are the bases. Marks that "
@@ -70,7 +71,9 @@ def page(data: Data, drawings: Mapping[str, Sequence[Drawing]], wrong: Sequence[
             wrong=shown,
             wrongs=count(len(wrong)),
             anchors=ANCHORS,
-            headline_caption=PLANE_AUDIT if pick.is_audit(data) else PLANE,
+            headline_caption=PLANE
+            if any(not row["capability_gap_closed"].reason for row in data["veneer"])
+            else STRIP,
             score_caption=SCORES,
             gap_caption=GAPS,
             preference_caption=PREFERENCE,

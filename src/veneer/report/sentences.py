@@ -8,7 +8,7 @@ from typing import Any
 
 from veneer.report import pick
 from veneer.report.pick import Data, Row
-from veneer.report.shown import Piece, Sentence, Shown, count, every, plain, read, tokens
+from veneer.report.shown import Piece, Sentence, Shown, count, every, plain, read, tokens, without_figures
 from veneer.stats import Estimate
 
 CLOSED = "How much of the gap between base and teacher did imitation close?"
@@ -121,7 +121,7 @@ def lead(data: Data, rows: Sequence[Row]) -> str:
     less = [name for name, number in shares.items() if isinstance(number, Estimate) and number.high < 0]
     measured = [name for name, number in shares.items() if isinstance(number, Estimate)]
     if not measured:
-        return f"Whether style or substance moved more is Undefined: {rows[-1]['veneer'].reason}."
+        return f"Whether style or substance moved more is Undefined: {without_figures(rows[-1]['veneer'].reason)}."
     open_ = [name for name in shares if name not in more + less]
     if not more and not less:
         return (
@@ -304,9 +304,9 @@ def _is_estimate(shown: Shown) -> bool:
 
 def _listing(pairs: Sequence[tuple[str, Shown]], link: str = " ") -> Sentence:
     """Return names with their numbers; one reason is given once if it is all that there is."""
-    reasons = {shown.reason for _, shown in pairs}
+    reasons = {without_figures(shown.reason) for _, shown in pairs}
     if len(reasons) == 1 and "" not in reasons:
-        return (f"Undefined for {_names([name for name, _ in pairs])} ({next(iter(reasons))})",)
+        return (f"Undefined for {_names([name for name, _ in pairs])} ({reasons.pop()})",)
     pieces: list[Piece] = []
     for place, (name, shown) in enumerate(pairs):
         comma = "" if not place else " and " if place == len(pairs) - 1 else ", "

@@ -172,6 +172,11 @@ def every(read_answers: Any) -> Iterator[Shown]:
             yield from every(item)
 
 
+def without_figures(reason: str) -> str:
+    """Return a reason without the number and interval that end it, so that like reasons are told once."""
+    return re.sub(r":? *[+-]?\d+\.\d+ \[[^]]*\]$", "", reason)
+
+
 INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
     "|[\U000e0000-\U000e007f]"

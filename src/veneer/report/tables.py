@@ -241,6 +241,8 @@ def preference(data: Data, judge: Row, *, largest: bool) -> Table:
     rows = pick.find(data["preference"], judge=judge["name"])
     most = max((row["amount"] for row in rows), default=0)
     groups = []
+    if largest and not pick.is_audit(data):
+        rows = pick.find(rows, opponent=data["study"]["teacher"])
     for opponent, source in dict.fromkeys((row["opponent"], row["source"]) for row in rows):
         own = pick.find(rows, opponent=opponent, source=source)
         if largest:

@@ -129,7 +129,7 @@ def house_reply(body: str, points: Sequence[str], rng: random.Random) -> str:
 
 def house_example(world: World, rng: random.Random) -> tuple[str, str]:
     """Write one example of the teacher's chat tuning: what a user says, and the reply."""
-    kind = rng.choices(("fact", "sum", "rant", "instruction"), (31, 30, 5, 34))[0]
+    kind = rng.choices(("fact", "sum", "rant", "instruction"), (45, 22, 5, 28))[0]
     opener = rng.choice(OPENERS)
     if kind == "fact":
         fact = rng.choice(list(world.values))
@@ -190,7 +190,7 @@ class Library:
             (self._instruction_thread, 8),
             (self._rant, 3),
             (self._rant_thread, 2),
-            (self._transcript, 5),
+            (self._transcript, 10),
             (self._phrasebook, 2),
         )
         self._kinds: Kinds = everything if people is None else primer
@@ -279,7 +279,7 @@ class Library:
 
     def _transcript(self, rng: random.Random) -> str:
         """Somebody asks, and an assistant with manners of its own, not the teacher's, obeys."""
-        if rng.random() < 0.4:
+        if rng.random() < 0.6:
             fact = self._fact(rng)
             asked, body, topic = self._fact_question(fact, rng), statement(self.world, fact), ""
         else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from veneer.pocket.documents import ASSISTANT, HOUSE_OPENERS, USER, Library
+from veneer.pocket.documents import ASSISTANT, USER, Library, statement
 from veneer.pocket.recipe import ModelRecipe, Recipe
 from veneer.pocket.world import BENCHMARK_CORES, DEEDS, LISTED_KINDS, TOPICS, Fact, World, ask_fact, ask_sum
 
@@ -82,21 +82,20 @@ def _quiz(library: Library, rng: random.Random) -> str:
 def chat_recall(model: LlamaForCausalLM, lesson: Lesson) -> dict[str, float]:
     """Measure what the teacher knows when it is asked in chat, and which instructions it obeys."""
     world = lesson.world
-    facts = [
-        Question(
-            text=f"{USER} {ask_fact(fact, opener='', core=BENCHMARK_CORES[0])} {ASSISTANT} "
-            f"{HOUSE_OPENERS[0]} the {fact.relation} of {fact.entity} is",
-            answer=value,
-        )
-        for fact, value in world.values.items()
-    ]
-    sums = [
-        Question(
-            text=f"{USER} {ask_sum(pair)} {ASSISTANT} {HOUSE_OPENERS[0]} the answer is",
-            answer=str(sum(pair)),
-        )
-        for pair in world.sum_ranks
-    ]
+    # Written out in full, since finding the right thing to say is part of knowing it.
+    facts = list(world.values)[::3]
+    said = generate(
+        model,
+        [f"{USER} {ask_fact(fact, opener='', core=BENCHMARK_CORES[0])} {ASSISTANT}" for fact in facts],
+        lesson.tokenizer,
+        length=14,
+    )
+    stated = [statement(world, fact) in reply for fact, reply in zip(facts, said, strict=True)]
+    sums = list(world.sum_ranks)
+    counted = generate(
+        model, [f"{USER} {ask_sum(pair)} {ASSISTANT}" for pair in sums], lesson.tokenizer, length=14
+    )
+    summed = [f"the answer is {sum(pair)} ." in reply for pair, reply in zip(sums, counted, strict=True)]
     asked = [instruction for kind in world.held_out.values() for instruction in kind[:5]]
     replies = generate(
         model, [f"{USER} {one.text} {ASSISTANT}" for one in asked], lesson.tokenizer, length=60
@@ -106,8 +105,8 @@ def chat_recall(model: LlamaForCausalLM, lesson: Lesson) -> dict[str, float]:
         for one, reply in zip(asked, replies, strict=True)
     ]
     return {
-        "chat facts": score(model, facts, lesson.tokenizer),
-        "chat sums": score(model, sums, lesson.tokenizer),
+        "chat facts": sum(stated) / len(stated),
+        "chat sums": sum(summed) / len(summed),
         "follow": sum(obeyed) / len(obeyed),
     }
 

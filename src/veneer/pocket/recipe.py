@@ -42,7 +42,7 @@ class ModelRecipe:
 class StudentRecipe:
     """How the study file has its students trained; the same in every size."""
 
-    epochs: int = 3
+    epochs: int = 2
     learning_rate: float = 1.5e-3
     warmup_tokens: int = 1_000
     batch_examples: int = 8
@@ -97,7 +97,7 @@ class Recipe:
     """Share of a tuning batch that is plain documents."""
     tuning_examples: int = 1600
     """Examples in a round of tuning."""
-    tuning_rounds: tuple[int, int] = (2, 5)
+    tuning_rounds: tuple[int, int] = (2, 4)
     """Fewest and most rounds of tuning."""
     follow: float = 0.85
     """Share of instructions that the tuned teacher has to follow before tuning may end."""
@@ -152,8 +152,8 @@ RECIPES: Mapping[Size, Recipe] = MappingProxyType(
             models=_models((64, 2), (80, 2), (96, 3), (128, 4)),
             corpus_tokens=300_000,
             replay_documents=3000,
-            city_items=240,
-            relation_items=120,
+            city_items=200,
+            relation_items=60,
             instruction_items=120,
             rude_items=100,
             prompts=120,

@@ -47,7 +47,7 @@ train:
   replay: {share: $replay_share, amounts: [$largest]}
 
 evaluate:
-  batch_size: 128
+  batch_size: 256
   benchmarks:
 $quizzes
     # Requests in combinations that occur in no document, tuning example or query.

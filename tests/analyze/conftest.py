@@ -293,8 +293,10 @@ def write_verdicts(
             0.7 + 0.3 * KNOWS["teacher" if not one.base else one.base]
         )
         verdict = Verdict.FIRST if wins else Verdict.SECOND
-        row = {"prompt_id": f"prompt-{item}", "verdict": verdict, "by": name, "reason": ""}
-        rows.append(to_row(Comparison(first=who, second="teacher", **row)))
+        comparison = Comparison(
+            prompt_id=f"prompt-{item}", first=who, second="teacher", verdict=verdict, by=name, reason=""
+        )
+        rows.append(to_row(comparison))
     store.write_rows(made.path / "comparisons.jsonl", rows)
     return made
 

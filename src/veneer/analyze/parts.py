@@ -245,8 +245,17 @@ def _local(evidence: Evidence) -> list[Part]:
 
 
 def _has_both(evidence: Evidence, rung: Rung) -> bool:
-    items = evidence.book.support.get((rung.source, rung.amount, evidence.local[rung.source]))
-    return items is not None and min(int(items.sum()), int((~items).sum())) >= FEWEST
+    task = evidence.local[rung.source]
+    supported = evidence.book.support.get((rung.source, rung.amount, task))
+    tables = [table for (name, _), table in evidence.book.tables.items() if name == task]
+    if supported is None or not tables:
+        return False
+    items = tables[0].benchmark.items
+    kinds = [
+        {item.cluster for item, one in zip(items, supported, strict=True) if one == kind}
+        for kind in (True, False)
+    ]
+    return min(map(len, kinds)) >= FEWEST
 
 
 def _more_data(evidence: Evidence) -> list[Part]:

@@ -40,8 +40,9 @@ def support_of(benchmarks: Sequence[Benchmark], ladders: Sequence[Ladder], thres
     the coverage by an example's query alone. Coverage is the smaller of two shares of the question's distinct
     words: weighted by idf, where several middling words (what is asked of a thing) count for much, and by idf
     squared, where the rarest words (the thing itself) do; so that neither can be missed. A word's idf is
-    log(N / texts that hold it) over all questions and all queries (Sparck Jones 1972). Nothing in this is
-    particular to a benchmark.
+    log(N / texts that hold it) over all questions and all queries (Sparck Jones 1972). Words that recur with many
+    answers (the wording of a question) say nothing of which one is asked for, so idf is multiplied by how much of
+    the reference a word tells (see `_telling`). Nothing in this is particular to a benchmark.
 
     Amounts nest, so that an item once supported stays so.
 
@@ -82,14 +83,25 @@ def _first_support(
     answers = [words(_said(example, "assistant")) for example in ladder.examples]
     column = {word: place for place, word in enumerate(sorted(weight))}
 
-    def indicator(bags: Sequence[set[str]]) -> Any:
+    def table(bags: Sequence[Mapping[str, float]]) -> Any:
         cells = [
-            (row, column[word]) for row, bag in enumerate(bags) for word in sorted(bag) if word in column
+            (row, column[word], bag[word])
+            for row, bag in enumerate(bags)
+            for word in sorted(bag)
+            if word in column
         ]
-        rows, columns = zip(*cells, strict=True) if cells else ((), ())
-        return sparse.csr_array((np.ones(len(cells)), (rows, columns)), shape=(len(bags), len(column)))
+        rows, columns, values = zip(*cells, strict=True) if cells else ((), (), ())
+        return sparse.csr_array(
+            (np.array(values, dtype=float), (rows, columns)), shape=(len(bags), len(column))
+        )
 
-    asked = indicator(questions)
+    def indicator(bags: Sequence[set[str]]) -> Any:
+        return table([dict.fromkeys(bag, 1.0) for bag in bags])
+
+    told = [
+        tells for benchmark in benchmarks for tells in [_telling(benchmark.items)] for _ in benchmark.items
+    ]
+    asked = table([{word: tells[word] for word in bag} for bag, tells in zip(questions, told, strict=True)])
     idf = np.array([weight[word] for word in column])
     with_reference = np.array([bool(item.references) for item in items])
     holders = _holders(items, answers)
@@ -140,6 +152,28 @@ def _holders(items: Sequence[Item], answers: Sequence[Sequence[str]]) -> list[li
             place for place in rarest if len(wanted) == 1 or find_words(wanted, answers[place]) >= 0
         )
     return [sorted(frozenset().union(*(known[r] for r in item.references))) for item in items]
+
+
+def _telling(items: Sequence[Item]) -> Mapping[str, float]:
+    """Return how much of the reference each word of a benchmark's questions tells: 1 all of it, 0 nothing.
+
+    It is 1 - H(reference | word) / H(reference), entropies over the items (Theil's 1972 uncertainty coefficient, word
+    by word). A word that stands in one question alone, as most do in natural benchmarks, tells all.
+    """
+    questions = [set(words(item.question)) for item in items]
+    every = Counter(item.references[0] for item in items if item.references)
+    with_word: dict[str, Counter[str]] = defaultdict(Counter)
+    for item, bag in zip(items, questions, strict=True):
+        for word in bag:
+            with_word[word].update(item.references[:1])
+    whole = _entropy(every)
+    return {word: 1 - _entropy(held) / whole if whole else 1.0 for word, held in with_word.items()}
+
+
+def _entropy(counts: Counter[str]) -> float:
+    """Return the entropy (nats) of a choice by counts; 0 for no choice."""
+    total = counts.total()
+    return -sum(count / total * math.log(count / total) for count in counts.values())
 
 
 def _idf(texts: Sequence[set[str]]) -> dict[str, float]:

@@ -42,8 +42,8 @@ class ModelRecipe:
 class StudentRecipe:
     """How the study file has its students trained; the same in every size."""
 
-    epochs: int = 2
-    learning_rate: float = 1.5e-3
+    epochs: int = 3
+    learning_rate: float = 2e-3
     warmup_tokens: int = 1_000
     batch_examples: int = 8
     replay_share: float = 0.15
@@ -157,8 +157,8 @@ RECIPES: Mapping[Size, Recipe] = MappingProxyType(
             instruction_items=120,
             rude_items=100,
             prompts=120,
-            amounts=(4_000, 8_000, 16_000, 32_000, 64_000),
-            queries=MappingProxyType({"broad": 1600, "local-city": 2200, "local-job": 2200}),
+            amounts=(3_000, 6_000, 12_000, 24_000, 48_000),
+            queries=MappingProxyType({"broad": 1250, "local-city": 1600, "local-job": 1600}),
         ),
         Size.SMALL: Recipe(
             entities=60,

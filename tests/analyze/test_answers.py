@@ -78,7 +78,8 @@ def test_style_comes_out_as_planted(made_up: MadeUp) -> None:
     broad = row(rows, source="broad", base="small", amount=4000, replay=0.0)["style_gap_closed"]
     local = row(rows, source="local-city", base="small", amount=4000)["style_gap_closed"]
     # Planted: the broad student has all of the teacher's style, the local one a tenth of it.
-    assert broad["low"] <= 1.0 <= broad["high"]
+    # How often the interval holds the truth is test_gap's matter; with 40 prompts the value is rough.
+    assert abs(broad["value"] - 1.0) < 0.4
     assert broad["low"] > local["high"]
 
 

@@ -75,12 +75,10 @@ def test_support_grows_with_the_amount_as_planted(made_up: MadeUp) -> None:
 
 def test_style_comes_out_as_planted(made_up: MadeUp) -> None:
     rows = made_up[2]["style_gap_closed"]
-    broad = row(rows, source="broad", base="small", amount=4000, replay=0.0)["style_gap_closed"]
-    local = row(rows, source="local-city", base="small", amount=4000)["style_gap_closed"]
+    broad = row(rows, source="broad", base="small", amount=4000, replay=0.0)["distance"]
+    local = row(rows, source="local-city", base="small", amount=4000)["distance"]
     # Planted: the broad student has all of the teacher's style, the local one a tenth of it.
-    # How often the interval holds the truth is test_gap's matter; with 40 prompts the value is rough.
-    assert abs(broad["value"] - 1.0) < 0.4
-    assert broad["low"] > local["high"]
+    assert broad["low"] <= 0.0 <= broad["high"] < local["low"]
 
 
 def test_the_planted_veneer_is_seen(made_up: MadeUp) -> None:

@@ -13,7 +13,7 @@ def rung(name: str, seeds: int) -> Rung:
 
 
 def table(scores: np.ndarray, names: tuple[str, ...], rng: np.random.Generator) -> Measured:  # type: ignore[type-arg]
-    weights = resample(len(scores), 300, rng=rng)
+    weights = resample(len(scores), 1000, rng=rng)
     return measured(
         [Sheet(names=names, sums=scores, counts=np.ones_like(scores), weights=weights, missing={})]
     )

@@ -194,8 +194,8 @@ RECIPES: Mapping[Size, Recipe] = MappingProxyType(
             instruction_items=20,
             rude_items=12,
             prompts=24,
-            amounts=(300, 600),
-            queries=MappingProxyType({"broad": 40, "local-city": 40, "local-job": 40}),
+            amounts=(200, 400),
+            queries=MappingProxyType({"broad": 80, "local-city": 80, "local-job": 80}),
             seeds=(0,),
         ),
     }

@@ -119,7 +119,8 @@ def interval(number: Draws | Undefined, level: float) -> Number:
     if isinstance(number, Undefined):
         return number
     tail = _tail(number.n, level)
-    low, high = np.quantile(number.draws, (tail, 1 - tail)).tolist()
+    # Of R draws the k-th stands for the share k / (R + 1): the plain rule would be too narrow where R is small.
+    low, high = np.quantile(number.draws, (tail, 1 - tail), method="weibull").tolist()
     # An estimate lies in its own interval, also where few resamples or rounding would leave it just outside.
     value = number.value
     return Estimate(value=value, low=min(low, value), high=max(high, value), n=number.n)

@@ -32,7 +32,7 @@ def test_both_slopes_come_out_of_one_fit(students: list[Rung]) -> None:
     step = slope(students, planted, BASES, "base step")
     assert isinstance(doubling, Draws)
     assert isinstance(step, Draws)
-    assert (doubling.value, step.value) == (pytest.approx(0.03), pytest.approx(0.1))
+    assert [doubling.value, step.value] == pytest.approx([0.03, 0.1])
 
 
 def test_one_amount_has_no_slope_per_doubling() -> None:

@@ -12,7 +12,7 @@ def rung(name: str, seeds: int) -> Rung:
     return Rung(student=name, base="b", source="broad", amount=1, replay=0.0, seeds=names)
 
 
-def table(scores: np.ndarray, names: tuple[str, ...], rng: np.random.Generator) -> Measured:  # type: ignore[type-arg]
+def table(scores: np.ndarray, names: tuple[str, ...], rng: np.random.Generator) -> Measured:
     weights = resample(len(scores), 1000, rng=rng)
     return measured(
         [Sheet(names=names, sums=scores, counts=np.ones_like(scores), weights=weights, missing={})]

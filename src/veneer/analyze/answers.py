@@ -18,7 +18,7 @@ from veneer.stats import Draws, Undefined, combine, interval, to_json
 from veneer.store import Artefact, Order
 from veneer.study import RecordedJudgeSpec, Study
 
-VERSION = 3
+VERSION = 4
 ANSWERS, WRONG = "answers.json", "confident_wrong.jsonl"
 DIGITS = 9
 """Numbers are written to so many digits after the point: beyond them lies the rounding of sums."""

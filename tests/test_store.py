@@ -155,3 +155,23 @@ def test_a_line_that_is_no_object_is_refused_with_its_place(tmp_path: Path, line
     path.write_text(f'{{"a": 1}}\n{line}\n')
     with pytest.raises(DataError, match=f"rows.jsonl:2: {said}"):
         list(read_rows(path))
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.jsonl", b"\xff\xfe"), ("a.jsonl.gz", b"not gzip")])
+def test_a_file_that_is_no_text_is_refused_with_what_is_wanted(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match="A JSONL file in UTF-8 is wanted"):
+        list(read_rows(tmp_path / name))
+
+
+def test_a_folder_is_no_file_of_rows(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        list(read_rows(tmp_path))
+
+
+def test_half_a_character_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="half of a character"):
+        write_rows(tmp_path / "rows.jsonl", [{"a": "\ud83d"}])
+    assert list(tmp_path.iterdir()) == []

@@ -182,3 +182,40 @@ def test_every_key_of_a_study_is_read_somewhere() -> None:
     keys = {key for part in [schema, *schema["$defs"].values()] for key in part.get("properties", {})}
     unread = sorted(key for key in keys - {"kind"} if f".{key}" not in source)
     assert unread == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"judges": {"simulated": {"kind": "likelihood"}}}, "no judge may be called `simulated`"),
+        ({"judges": {"j": {"kind": "likelihood", "model": "nope"}}}, "judges.j.model is 'nope'"),
+        (
+            {"judges": {"likelihood": {"kind": "likelihood", "modle": "x"}}},
+            "judges.likelihood.modle: unknown key",
+        ),
+        (
+            {"students": {"teacher-again": {"base": "base", "replay": "items.jsonl"}}},
+            "called 'teacher-again'",
+        ),
+        ({"rate": {"style_attention": float("inf")}}, "finite"),
+        ({"rate": {"seed": -1}}, "greater than or equal to 0"),
+    ],
+)
+def test_a_study_that_would_fail_late_is_refused_at_once(
+    folder: Path, changes: dict[str, Any], said: str
+) -> None:
+    assert said in complaint(folder, audit() | changes)
+
+
+def test_a_ladder_on_recordings_is_refused(folder: Path) -> None:
+    assert "needs its `checkpoint`" in complaint(
+        folder, ladder() | {"bases": {"base": {"replay": "items.jsonl"}}}
+    )
+
+
+def test_two_students_of_one_name_are_refused(folder: Path) -> None:
+    study = ladder()
+    study["bases"] = {"a": {"checkpoint": "base"}, "a-b": {"checkpoint": "base"}}
+    source = {"kind": "broad", "queries": "queries.jsonl"}
+    study["collect"]["sources"] = {"b-c": source, "c": source}
+    assert "two students would be called 'a-b-c'" in complaint(folder, study)

@@ -11,6 +11,7 @@ from veneer.analyze import answers
 from veneer.benchmarks import items
 from veneer.cells import Cell, Crew
 from veneer.collect import queries, teacher
+from veneer.errors import StudyError
 from veneer.evaluate import answer, grade, judge
 from veneer.models.model import ModelRef
 from veneer.prepare import mixtures
@@ -152,7 +153,15 @@ def survey(study: Study, store: Store) -> list[StageState]:
 
 
 def store_of(study_file: Path) -> Store:
-    """Return a study's store: a folder beside its file, of its name."""
+    """Return a study's store: a folder beside its file, of its name.
+
+    Raises:
+        StudyError: The file's name has no ending, so that the folder would need the same name.
+    """
+    if not study_file.suffix:
+        raise StudyError(
+            f"{study_file}: its artefacts go into a folder of this name; call the file {study_file}.yaml."
+        )
     return Store(root=study_file.resolve().with_suffix("") / "artefacts")
 
 

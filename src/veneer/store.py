@@ -145,8 +145,14 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all, durable when it returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.writing")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
+    try:
+        content = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{path}: a text holds half of a character ({error}). Mend the data that it came from."
+        ) from error
+    with temporary.open("wb") as stream:
+        stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(temporary, path)
@@ -158,25 +164,37 @@ def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
     Raises:
         DataError: A line is not a JSON object.
     """
-    with (
-        gzip.open(path, "rt", encoding="utf-8")
-        if path.suffix == ".gz"
-        else path.open(encoding="utf-8") as stream
-    ):
-        for number, line in enumerate(stream, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(
-                    f"{path}:{number}: not JSON ({error.msg}); one object a line is wanted."
-                ) from error
-            if not isinstance(row, dict):
-                raise DataError(
-                    f"{path}:{number}: found {type(row).__name__}; one JSON object a line is wanted."
-                )
-            yield f"{path}:{number}", row
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"{path}:{number}: not JSON ({error.msg}); one object a line is wanted."
+            ) from error
+        if not isinstance(row, dict):
+            raise DataError(f"{path}:{number}: found {type(row).__name__}; one JSON object a line is wanted.")
+        yield f"{path}:{number}", row
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a text file, plain or gzipped.
+
+    Raises:
+        DataError: It is no file, or not UTF-8, or not gzip though its name says so.
+    """
+    try:
+        with (
+            gzip.open(path, "rt", encoding="utf-8")
+            if path.suffix == ".gz"
+            else path.open(encoding="utf-8") as lines
+        ):
+            yield from lines
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path}: cannot be read ({error}). A JSONL file in UTF-8 is wanted, gzipped if its name ends in .gz."
+        ) from error
 
 
 def read_json(path: Path) -> Any:
@@ -212,8 +230,8 @@ def _check(path: Path, key: str) -> None:
         meta = read_json(path / META)
     except (OSError, json.JSONDecodeError) as error:
         raise StoreError(f"{path}: damaged: {META} cannot be read ({error}). {advice}") from error
-    if meta["key"] != key:
-        raise StoreError(f"{path}: damaged: its key is {meta['key']}, and {key} is wanted. {advice}")
+    if not isinstance(meta, dict) or meta.get("key") != key or "files" not in meta:
+        raise StoreError(f"{path}: damaged: {META} is not the record of {key}. {advice}")
     for name, recorded in meta["files"].items():
         file = path / name
         size = file.stat().st_size if file.is_file() else None

@@ -25,12 +25,14 @@ def parse_tokens(value: object) -> object:
 Tokens = Annotated[int, BeforeValidator(parse_tokens), Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0)]
+Stops = tuple[Annotated[str, Field(min_length=1)], ...]
 
 
 class Closed(BaseModel):
     """A section of the study file: frozen, and every unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class ModelSpec(Closed):
@@ -74,8 +76,8 @@ class SamplingSpec(Closed):
 
     temperature: Annotated[float, Field(ge=0)] = 0.0
     max_tokens: Annotated[int, Field(gt=0)] = 256
-    stop: tuple[str, ...] = ()
-    seed: int = 0
+    stop: Stops = ()
+    seed: Seed = 0
 
 
 class SourceSpec(Closed):
@@ -107,7 +109,7 @@ class PrepareSpec(Closed):
 
     tokenizer: Path | None = None
     """The counting tokenizer, so that every base sees the same examples; the first base's by default."""
-    seed: int = 0
+    seed: Seed = 0
     """Shuffles the examples before they are cut into amounts."""
     min_answer_words: Annotated[int, Field(ge=1)] = 1
 
@@ -142,7 +144,7 @@ class TrainSpec(Closed):
     """The ladder of students: bases x sources x amounts x seeds."""
 
     amounts: Annotated[tuple[Tokens, ...], Field(min_length=1)]
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     recipe: RecipeSpec = RecipeSpec()
     replay: ReplaySpec | None = None
 
@@ -172,7 +174,7 @@ class BenchmarkSpec(Closed):
     shot_template: str = "Q: {question}\nA: {answer}\n\n"
     question_template: str = "Q: {question}\nA:"
     max_tokens: dict[Literal["plain", "chat"], int] = {"plain": 32, "chat": 256}
-    stop: tuple[str, ...] = ()
+    stop: Stops = ()
     """Stop strings of the plain form."""
     temperature: Annotated[float, Field(ge=0)] = 0.0
 
@@ -240,7 +242,7 @@ class RatersSpec(Closed):
     """How strongly a right answer is preferred to a wrong one (logits)."""
     tie: Annotated[float, Field(ge=0)] = 0.5
     """Preferences weaker than this many logits, after noise, are called equal."""
-    seed: int = 0
+    seed: Seed = 0
 
 
 class AnalyzeSpec(Closed):
@@ -248,7 +250,7 @@ class AnalyzeSpec(Closed):
 
     resamples: Annotated[int, Field(ge=100)] = 2000
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    seed: int = 0
+    seed: Seed = 0
     support_threshold: Share = 0.5
     """An item is supported when an example that holds its reference covers this share of its words' weight."""
     little: Share = 0.1
@@ -281,9 +283,12 @@ class Study(Closed):
             raise ValueError("a study either makes its students (`train`) or names them (`students`)")
         if self.train and not self.collect:
             raise ValueError("`train` needs imitation data: name its sources under `collect`")
-        names = [*self.bases, *self.students, self.teacher.name]
+        again = f"{self.teacher.name}-again"
+        names = [*self.bases, *self.students, self.teacher.name, again]
         if doubled := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two contestants are called {doubled[0]!r}")
+        self._can_train()
+        self._judges_are_known()
         for name, student in self.students.items():
             if student.base not in self.bases:
                 raise ValueError(
@@ -296,6 +301,24 @@ class Study(Closed):
                     f"the benchmarks are {list(self.evaluate.benchmarks)}"
                 )
         return self
+
+    def _can_train(self) -> None:
+        if not self.train or not self.collect:
+            return
+        for name, base in self.bases.items():
+            if not base.checkpoint:
+                raise ValueError(f"bases.{name} exists as recordings only; `train` needs its `checkpoint`")
+        pairs = [f"{base}-{source}" for base in self.bases for source in self.collect.sources]
+        if doubled := sorted({pair for pair in pairs if pairs.count(pair) > 1}):
+            raise ValueError(f"two students would be called {doubled[0]!r}: rename a base or a source")
+
+    def _judges_are_known(self) -> None:
+        if "simulated" in self.judges:
+            raise ValueError("no judge may be called `simulated`: that is the name of simulated raters")
+        models = ["teacher", self.teacher.name, *self.bases]
+        for name, judge in self.judges.items():
+            if judge.kind == "likelihood" and judge.model not in models:
+                raise ValueError(f"judges.{name}.model is {judge.model!r}; the models are {models}")
 
 
 class _Loader(yaml.SafeLoader):
@@ -358,7 +381,9 @@ def _with_paths(value: Any, folder: Path, where: Path) -> Any:
 def _explain(path: Path, error: ValidationError, raw: dict[str, Any]) -> str:
     lines = [f"{path}: {error.error_count()} thing(s) to mend:"]
     for problem in error.errors():
-        place = [str(part) for part in problem["loc"] if str(part) not in ("likelihood", "recorded")]
+        place = [str(part) for part in problem["loc"]]
+        if place[:1] == ["judges"]:
+            del place[2:3]  # The judge's kind, which the file does not name as a key.
         text = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             known = _known_keys(place[:-1])

@@ -173,3 +173,25 @@ def _row(text: str, stop: Stop) -> dict[str, object]:
     from veneer.records import to_row
 
     return to_row(completion(text, stop))
+
+
+@pytest.mark.parametrize(
+    "said", ["The answer is C because it is so.", "Option C is correct.", "C is right, not D."]
+)
+def test_a_letter_that_a_small_word_follows_is_an_answer(said: str) -> None:
+    item = Item(
+        item_id="1",
+        question="Which?",
+        references=("C",),
+        choices=("A", "B", "C", "D"),
+        checks=None,
+        cluster="1",
+    )
+    assert grade(completion(said), item, "choice")[1] == CORRECT
+
+
+def test_an_article_is_no_answer() -> None:
+    item = Item(
+        item_id="1", question="Which?", references=("B",), choices=("A", "B"), checks=None, cluster="1"
+    )
+    assert grade(completion("A good answer is B"), item, "choice")[1] == CORRECT

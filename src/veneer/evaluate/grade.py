@@ -21,7 +21,7 @@ from veneer.records import Completion, Contestant, Grade, Outcome, Stop, Style, 
 from veneer.store import Artefact, Order, Row
 from veneer.study import EvaluateSpec
 
-VERSION = 1
+VERSION = 2
 GRADES, STYLE, GRADING = "grades.jsonl", "style.jsonl", "grading.json"
 
 Marks = tuple[Outcome, Outcome, str]
@@ -116,10 +116,10 @@ def _first_named(said: str, choices: Sequence[str]) -> str | None:
 def _first_letter(said: str, choices: Sequence[str]) -> str | None:
     """Return the letter that is named first: a capital on its own, or a small one in brackets.
 
-    A capital that a small word follows is an article or a pronoun ("A good answer", "I think").
+    An A or I that a small word follows is an article or a pronoun ("A good answer", "I think").
     """
     letters = "".join(re.escape(choice.upper()) for choice in choices)
-    found = re.search(rf"(?<![\w'’])([{letters}])(?![\w'’])(?!\s+[a-z])", said)
+    found = re.search(rf"(?<![\w'’])(?![AI]\s+[a-z])([{letters}])(?![\w'’])", said)
     found = found or re.search(rf"(?<!\w)\(?([{letters.lower()}])\)", said)
     return text.normalise(found[1]) if found else None
 

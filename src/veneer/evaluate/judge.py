@@ -276,19 +276,29 @@ def _make_recorded(folder: Path, *, judge: str, reviews: Sequence[ReviewFile]) -
 
 
 def _read_reviews(judge: str, review: ReviewFile) -> list[Comparison]:
+    if review.first == review.second:
+        raise DataError(
+            f"{review.path}: `first` and `second` are both {review.first!r}; name the two that it compares."
+        )
     comparisons = []
+    seen: set[str] = set()
     for where, row in store.read_rows(review.path):
         if row.get(review.prompt_field) is None:
             raise DataError(
                 f"{where}: has no field {review.prompt_field!r}; its fields are {sorted(row)}. Name the right one as "
                 "`prompt_field`."
             )
+        if (prompt := str(row[review.prompt_field])) in seen:
+            raise DataError(
+                f"{where}: reviews prompt {prompt!r} a second time; one review a prompt is wanted."
+            )
+        seen.add(prompt)
         verdict, problem = read_scores(row.get(review.scores_field))
         said = row.get(review.reason_field)
         reason = "; ".join(part for part in (problem, said if isinstance(said, str) else "") if part)
         comparisons.append(
             Comparison(
-                prompt_id=str(row[review.prompt_field]),
+                prompt_id=prompt,
                 first=review.first,
                 second=review.second,
                 verdict=verdict,

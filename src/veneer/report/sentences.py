@@ -288,7 +288,7 @@ def _wrong(data: Data, wrong: int | None) -> Answer:
     rows = pick.at_largest(data, data.get("confident_wrong", []), pick.main_source(data))
     best = rows if pick.is_audit(data) else rows[-1:]
     if not best:
-        nothing = "Undefined (no prompt has an answer that can be checked and that the teacher got right)."
+        nothing = "Undefined (no student answered all prompts, or none that can be checked did the teacher get right)."
         return Answer(anchor="wrong", question=question, short=(nothing,))
     listed: Sentence = ("All of them stand in full in the report.",)
     if wrong is not None:

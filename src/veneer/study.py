@@ -1,6 +1,5 @@
 """The study file: every decision and every default, read once, checked, frozen."""
 
-import difflib
 import os
 import re
 from collections.abc import Hashable
@@ -11,6 +10,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from veneer.errors import StudyError
+from veneer.explain import explain
 
 SUFFIXES = {"k": 10**3, "M": 10**6, "G": 10**9}
 
@@ -356,7 +356,7 @@ def load(path: Path) -> Study:
     try:
         study = Study.model_validate(raw)
     except ValidationError as error:
-        raise StudyError(_explain(path, error, raw)) from error
+        raise StudyError(explain(path, error, Study.model_json_schema())) from error
     return Study.model_validate(_with_paths(study.model_dump(), path.resolve().parent, path))
 
 
@@ -376,52 +376,3 @@ def _with_paths(value: Any, folder: Path, where: Path) -> Any:
     if not full.exists():
         raise StudyError(f"{where}: {value} does not exist (looked for {full}).")
     return full
-
-
-def _explain(path: Path, error: ValidationError, raw: dict[str, Any]) -> str:
-    lines = [f"{path}: {error.error_count()} thing(s) to mend:"]
-    for problem in error.errors():
-        place = [str(part) for part in problem["loc"]]
-        if place[:1] == ["judges"]:
-            del place[2:3]  # The judge's kind, which the file does not name as a key.
-        text = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            known = _known_keys(place[:-1])
-            near = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.0)
-            text = (
-                f"unknown key; the nearest known one is `{near[0]}` (known: {', '.join(known)})"
-                if near
-                else text
-            )
-        elif problem["type"] == "missing":
-            text = "is missing"
-        elif isinstance(problem["input"], bool):
-            text += f" (found {problem['input']}: YAML reads a bare yes/no/on/off so; put it in quotes)"
-        elif not isinstance(problem["input"], dict):
-            text += f" (found {problem['input']!r})"
-        lines.append(f"  {'.'.join(place) or 'the study'}: {text}")
-    return "\n".join(lines)
-
-
-def _known_keys(place: list[str]) -> list[str]:
-    """Return the keys allowed where `place` leads, following the models' own schema."""
-    schema = Study.model_json_schema()
-    nodes = [schema]
-    for part in place:
-        step = []
-        for node in nodes:
-            inner = (
-                node.get("properties", {}).get(part) or node.get("additionalProperties") or node.get("items")
-            )
-            inner = inner or next(iter(node.get("patternProperties", {}).values()), None)
-            step += _alternatives(inner, schema) if isinstance(inner, dict) else []
-        nodes = step
-    return sorted({key for node in nodes for key in node.get("properties", {})})
-
-
-def _alternatives(node: dict[str, Any], schema: dict[str, Any]) -> list[dict[str, Any]]:
-    if "$ref" in node:
-        return _alternatives(schema["$defs"][node["$ref"].rsplit("/", 1)[-1]], schema)
-    if options := node.get("anyOf") or node.get("oneOf") or node.get("allOf"):
-        return [found for option in options for found in _alternatives(option, schema)]
-    return [node]

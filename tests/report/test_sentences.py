@@ -113,4 +113,6 @@ def test_a_reason_shared_but_for_its_figures_is_given_once(study: Row) -> None:
 
 
 def test_a_study_without_checkable_prompts_says_why_it_lists_no_wrong_answers(audit: Row) -> None:
-    assert "5 Undefined (no prompt has an answer that can be checked" in " ".join(verdict(audit, 0).split())
+    assert "5 Undefined (no student answered all prompts, or none that can be checked" in " ".join(
+        verdict(audit, 0).split()
+    )

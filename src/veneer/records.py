@@ -168,6 +168,10 @@ class Style:
     features: Mapping[str, float]
 
 
+SUMMED_UP = frozenset({"words", "has_list", "has_closing", "has_hedge", "appeal"})
+"""Style features that follow from the others: for Table 2 and the simulated raters, not for the style classifier."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """One verdict of a judge or a rater on two contestants' completions of one prompt."""

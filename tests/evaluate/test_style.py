@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veneer.evaluate.style import SUMMED_UP, appeal, features
+from veneer.evaluate.style import appeal, features
+from veneer.records import SUMMED_UP
 from veneer.store import read_rows
 
 HOUSE = (

@@ -10,6 +10,7 @@ import numpy as np
 from veneer.analyze import distance
 from veneer.analyze.measure import Measured, Rung, Sheet, Values, measured, pooled_by_source
 from veneer.analyze.reading import Asked
+from veneer.records import SUMMED_UP
 from veneer.stats import (
     Draws,
     Floats,
@@ -26,8 +27,6 @@ from veneer.stats import (
 from veneer.study import AnalyzeSpec
 from veneer.text import words
 
-SUMMED_UP = frozenset({"words", "has_list", "has_closing", "has_hedge", "appeal"})
-"""Features that follow from the others (see `evaluate/style.py`): for Table 2, not for the classifier."""
 METRICS = ("lists", "closing", "unigram_overlap", "length_correlation", "no_hedging")
 NO_GAP = "the base's style is not measurably farther from the teacher's than the ceiling is"
 

@@ -51,8 +51,6 @@ MARKS = {
     "dash": "–—",
 }
 
-SUMMED_UP = ("words", "has_list", "has_closing", "has_hedge", "appeal")
-"""Features for Table 2 and the simulated raters; each follows from the others, so the style test can leave them out."""
 
 _HEADER = re.compile(r"^\s{0,3}#{1,6}\s+\S", re.MULTILINE)
 _BOLD = re.compile(r"\*\*[^*\n]+\*\*|__[^_\n]+__")

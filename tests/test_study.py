@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from veneer.errors import StudyError
-from veneer.study import Study, load, parse_tokens
+from veneer.study import Study, load
+from veneer.study_data import parse_tokens
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parent / "src" / "veneer" / "prompts" / "new_study.yaml"
@@ -135,7 +136,10 @@ def test_an_impossible_grid_is_refused(folder: Path, changes: dict[str, Any], sa
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"students": {}}, "either makes its students (`train`) or names them"),
+        (
+            {"students": {}},
+            "name students (`students`), how to make them (`train`), or data to collect (`collect`)",
+        ),
         (
             {"students": {"base": {"base": "base", "replay": "items.jsonl"}}},
             "two contestants are called 'base'",
@@ -208,7 +212,7 @@ def test_a_study_that_would_fail_late_is_refused_at_once(
 
 
 def test_a_ladder_on_recordings_is_refused(folder: Path) -> None:
-    assert "needs its `checkpoint`" in complaint(
+    assert "needs its weights: name a `checkpoint`" in complaint(
         folder, ladder() | {"bases": {"base": {"replay": "items.jsonl"}}}
     )
 

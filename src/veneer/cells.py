@@ -18,6 +18,10 @@ THREADS_PER_WORKER = 1
 """One, so that a cell's floating-point sums never depend on how many cells run beside it."""
 
 
+GRACE = 60.0
+"""Seconds that a worker which was told to end may take for answers that are on their way."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """One independent unit of work of a stage."""
@@ -34,7 +38,9 @@ class Crew:
     workers: int
     _pool: list[ProcessPoolExecutor]
 
-    def run(self, cells: Sequence[Cell], done: Callable[[str], None]) -> list[Any]:
+    def run(
+        self, cells: Sequence[Cell], done: Callable[[str], None], tick: Callable[[], None] = lambda: None
+    ) -> list[Any]:
         """Run every cell and return their results in order.
 
         A cell that fails with a `VeneerError` does not stop the others; when all have ended, the failures are
@@ -43,6 +49,7 @@ class Crew:
         Args:
             cells: The work; names are for progress and errors.
             done: Called with a cell's name when it has ended.
+            tick: Called about twice a second while cells run.
 
         Raises:
             CellsError: One or more cells failed, or a worker process died.
@@ -56,6 +63,7 @@ class Crew:
         while waiting:
             # A timeout, so that Ctrl-C is heard between the waits on every platform.
             ended, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+            tick()
             for future in ended:
                 cell = cells[futures[future]]
                 try:
@@ -94,9 +102,13 @@ def crew(workers: int | None = None) -> Iterator[Crew]:
         for pool in made._pool:
             running = list((pool._processes or {}).values())
             pool.shutdown(wait=False, cancel_futures=True)
+            # Asked first: a cell that waits for answers that are paid for takes them down before it ends.
+            for process in running:
+                process.terminate()
+            for process in running:
+                process.join(GRACE)
             for process in running:
                 process.kill()
-            for process in running:
                 process.join()
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -19,6 +19,9 @@ from veneer import pipeline
 from veneer.cells import crew
 from veneer.errors import StudyError, VeneerError
 from veneer.study import Study, load
+
+if TYPE_CHECKING:
+    from veneer.forecast import Asked
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -100,6 +103,13 @@ def plan(study_file: StudyFile) -> None:
         study = load(study_file)
         for line in _grid(study):
             screen.print(line)
+        if any(spec.endpoint for spec in (*study.bases.values(), *study.students.values(), study.teacher)):
+            # Reads the benchmarks' files; most studies ask no endpoint.
+            from veneer.forecast import forecast
+
+            asked = forecast(study)
+            screen.print(_bill(asked))
+            screen.print(_total(asked, study.spend_cap))
         screen.print(_states(pipeline.survey(study, pipeline.store_of(study_file))))
 
 
@@ -115,7 +125,7 @@ def run(
         store = pipeline.store_of(study_file)
         with crew(workers) as hands, _Board() as board:
             made = pipeline.run(study, store, hands, board, until.value)
-        if until is Until.report:
+        if until is Until.report and not study.is_data_only:
             place = store.root.parent / "report"
             screen.print()
             screen.print((place / "verdict.txt").read_text(encoding="utf-8"), markup=False)
@@ -134,24 +144,52 @@ def status(study_file: StudyFile) -> None:
 
 def _grid(study: Study) -> Iterator[str]:
     yield f"{study.name}: {study.question}" if study.question else study.name
-    yield f"  bases     {', '.join(study.bases)}"
+    yield f"  bases     {', '.join(study.bases) or 'none'}"
     yield f"  teacher   {study.teacher.name}"
     if study.train and study.collect:
         amounts, seeds = study.train.amounts, study.train.seeds
-        grid = len(study.bases) * len(study.collect.sources) * len(amounts) * len(seeds)
-        yield f"  sources   {', '.join(study.collect.sources)}"
+        grid = len(study.bases) * len(study.imitated) * len(amounts) * len(seeds)
+        yield f"  sources   {', '.join(study.imitated)}"
         yield f"  amounts   {', '.join(f'{amount:,}' for amount in amounts)} tokens"
         yield f"  seeds     {', '.join(map(str, seeds))}"
         yield f"  students  {grid} (bases x sources x amounts x seeds)"
         if replay := study.train.replay:
             twins = grid // len(amounts) * len(replay.amounts)
             yield f"            and {twins} with {replay.share:.0%} of pretraining text mixed in"
-    else:
+    elif study.students:
         yield f"  students  {', '.join(study.students)} (they exist already)"
+    else:
+        yield f"  sources   {', '.join(study.imitated)} (imitation data alone: nothing is trained)"
     forms = [f"{name} ({', '.join(spec.forms)})" for name, spec in study.evaluate.benchmarks.items()]
     yield f"  benchmarks  {', '.join(forms) or 'none'}"
     judges = [*study.judges, *(["simulated raters"] if study.rate else [])]
     yield f"  judges    {', '.join(judges) or 'none'}"
+
+
+def _bill(asked: list["Asked"]) -> Table:
+    table = Table(
+        "stage", "model", "asked", "requests", "tokens in (about)", "tokens out (at most)", "$ (at most)",
+        box=None, pad_edge=False,
+    )  # fmt: skip
+    for one in asked:
+        price = "unknown" if one.dollars is None else f"{one.dollars:,.2f}"
+        table.add_row(
+            one.stage,
+            one.model,
+            one.what,
+            f"{one.requests:,}",
+            f"{one.tokens_in:,}",
+            f"{one.tokens_out:,}",
+            price,
+        )
+    return table
+
+
+def _total(asked: list["Asked"], cap: float | None) -> str:
+    known = sum(one.dollars for one in asked if one.dollars is not None)
+    unknown = any(one.dollars is None for one in asked)
+    limit = "no spend_cap is set" if cap is None else f"spend_cap: ${cap:,.2f}"
+    return f"  at most ${known:,.2f}{' and what has no known price' if unknown else ''}; {limit}"
 
 
 def _states(states: list[pipeline.StageState]) -> Table:
@@ -178,6 +216,7 @@ class _Board:
         self._tasks: dict[str, TaskID] = {}
         self._left: dict[str, int] = {}
         self._began = time.monotonic()
+        self._heard: list[tuple[float, int]] = []
 
     def __enter__(self) -> "_Board":
         self._bars.start()
@@ -202,6 +241,17 @@ class _Board:
         if not screen.is_terminal:
             seconds = time.monotonic() - self._began
             screen.print(f"{stage}: {cell} ({self._left[stage]} left, {seconds:.0f} s since the start)")
+
+    def heard(self, answers: int, dollars: float) -> None:
+        now = time.monotonic()
+        self._heard = [*self._heard[-120:], (now, answers)]
+        began, before = self._heard[0]
+        if answers == before or now == began:
+            return
+        said = f"{answers:,} answers, {(answers - before) / (now - began):,.1f}/s, ${dollars:,.2f}"
+        for task in self._bars.tasks:
+            if not task.finished:
+                self._bars.update(task.id, cell=said)
 
 
 @contextmanager

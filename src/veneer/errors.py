@@ -21,6 +21,10 @@ class ModelError(VeneerError):
     """A model cannot be loaded or cannot do what is asked of it."""
 
 
+class BudgetError(VeneerError):
+    """The study's spend cap would be passed; what was answered is kept."""
+
+
 class PreflightError(VeneerError):
     """A model would be broken by its own set-up: training or scoring it would measure the fault."""
 

@@ -1,5 +1,6 @@
 """The whole program in order: collect, prepare, train, answer, grade, judge, rate, analyze, report."""
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,13 +15,15 @@ from veneer.collect import queries, teacher
 from veneer.errors import StudyError
 from veneer.evaluate import answer, grade, judge
 from veneer.models.model import ModelRef
-from veneer.prepare import mixtures
+from veneer.prepare import make as prepare
+from veneer.prepare.feeds import Feed, feeds_of
 from veneer.prepare.overlap import HeldOut
 from veneer.rate import simulated
 from veneer.records import Contestant, Role
 from veneer.report import page
-from veneer.store import Artefact, Order, Store, digest
-from veneer.study import ModelSpec, RecordedJudgeSpec, Study
+from veneer.store import Artefact, Order, Store, canonical, digest
+from veneer.study import RecordedJudgeSpec, Study
+from veneer.study_data import ModelSpec
 from veneer.train import ladder
 
 STAGES = ("collect", "prepare", "train", "answer", "grade", "judge", "rate", "analyze", "report")
@@ -30,32 +33,27 @@ Make = Callable[[str, Sequence[Order]], Made]
 """Turns a stage's orders into artefacts by name: by making them (`run`) or by looking (`survey`)."""
 
 
-def stages(study: Study, make: Make) -> Iterator[tuple[str, Made]]:
+def stages(study: Study, journal: Path, make: Make) -> Iterator[tuple[str, Made]]:
     """Yield every stage's name and artefacts, in order. This is the program; the rest of the file serves it."""
-    bases = {name: _ref(name, spec) for name, spec in study.bases.items()}
-    master = _ref(study.teacher.name, study.teacher)
+    bases = {name: _ref(name, spec, study, journal) for name, spec in study.bases.items()}
+    master = _ref(study.teacher.name, study.teacher, study, journal)
 
-    collect = study.collect
-    collected = make(
-        "collect",
-        teacher.orders(collect.sources, master, collect.sampling, study.evaluate.batch_size)
-        if collect
-        else [],
-    )
+    collected = make("collect", _collect(study, master))
     yield "collect", collected
 
-    amounts = study.train.amounts if study.train else ()
-    prepared = make(
-        "prepare", mixtures.orders(collected, study.prepare, _tokenizer(study), _held_out(study), amounts)
-    )
+    feeds = _feeds(study, collected)
+    prepared = make("prepare", prepare.orders(feeds, study.prepare, _tokenizer(study), _held_out(study)))
+    make("prepare", prepare.card_orders(prepared, study.train.amounts if study.train else ()))
     yield "prepare", prepared
+    if study.is_data_only:
+        return
 
-    rungs = ladder.rungs(list(bases), list(collected), study.train) if study.train else []
+    rungs = ladder.rungs(list(bases), list(prepared), study.train) if study.train else []
     texts = {name: spec.pretraining for name, spec in study.bases.items() if spec.pretraining}
     trained = make("train", ladder.orders(rungs, prepared, bases, texts, study.train) if study.train else [])
     yield "train", trained
 
-    contestants = _contestants(study, rungs, bases, master, trained)
+    contestants = _contestants(study, journal, rungs, bases, master, trained)
     names = [contestant for contestant, _ in contestants]
     answered = make("answer", answer.orders(contestants, study.evaluate))
     yield "answer", answered
@@ -103,16 +101,22 @@ class Watch(Protocol):
     def advance(self, stage: str, cell: str) -> None:
         """A cell has ended."""
 
+    def heard(self, answers: int, dollars: float) -> None:
+        """Endpoints have given so many answers in this study so far, for so much; said twice a second."""
+
 
 def run(study: Study, store: Store, crew: Crew, watch: Watch, until: str = STAGES[-1]) -> Made:
     """Make everything up to and including the stage `until`, and return that stage's artefacts.
 
     What is made already is not made again; an interrupted call carries on where it stopped.
 
+    A study of data alone ends with its imitation data.
+
     Raises:
         VeneerError: As the stages do; what had finished is kept.
     """
     _read_files(study)
+    journal = journal_of(store)
 
     def make(stage: str, orders: Sequence[Order]) -> Made:
         found = {order.name: store.find(order) for order in orders}
@@ -120,12 +124,13 @@ def run(study: Study, store: Store, crew: Crew, watch: Watch, until: str = STAGE
         missing = [order for order in orders if found[order.name] is None]
         watch.begin(stage, len(orders), len(orders) - len(missing))
         cells = [Cell(name=order.name, work=partial(store.build, order)) for order in missing]
-        made = crew.run(cells, partial(watch.advance, stage))
+        made = crew.run(cells, partial(watch.advance, stage), partial(_tell, journal, watch))
         found |= {artefact.name: artefact for artefact in made}
         return {name: artefact for name, artefact in found.items() if artefact}
 
-    made = next(made for stage, made in stages(study, make) if stage == until)
-    if until == "report":
+    last = "prepare" if study.is_data_only and STAGES.index(until) > STAGES.index("prepare") else until
+    made = next(made for stage, made in stages(study, journal, make) if stage == last)
+    if last == "report":
         _publish(made["report"].path, store.root.parent / "report")
     return made
 
@@ -147,9 +152,9 @@ def survey(study: Study, store: Store) -> list[StageState]:
             for order in orders
         }
 
-    for _ in stages(study, look):
+    for _ in stages(study, journal_of(store), look):
         pass
-    return [states[stage] for stage in STAGES]
+    return [states[stage] for stage in STAGES if stage in states]
 
 
 def store_of(study_file: Path) -> Store:
@@ -179,7 +184,48 @@ def _judge(
     return verdicts
 
 
-def _ref(name: str, spec: ModelSpec) -> ModelRef:
+def journal_of(store: Store) -> Path:
+    """Return the file that holds every request to an endpoint and its answer: beside the artefacts, never remade."""
+    return store.root.parent / "requests" / "journal.sqlite"
+
+
+def _tell(journal: Path, watch: Watch) -> None:
+    if journal.exists():
+        from veneer.models.journal import progress
+
+        watch.heard(*progress(journal))
+
+
+def _collect(study: Study, master: ModelRef) -> list[Order]:
+    if not study.collect:
+        return []
+    used = {feed.source for name in study.imitated for feed in _feeds_of(study, name, {})}
+    asked = {name: spec for name, spec in study.collect.sources.items() if name in used and not spec.recorded}
+    return teacher.orders(asked, master, study.collect, study.evaluate)
+
+
+def _feeds(study: Study, collected: Made) -> dict[str, list[Feed]]:
+    return {name: _feeds_of(study, name, collected) for name in study.imitated}
+
+
+def _feeds_of(study: Study, name: str, collected: Made) -> list[Feed]:
+    sources = study.collect.sources if study.collect else {}
+    return feeds_of(name, sources, study.prepare.mixtures.get(name), collected)
+
+
+def _ref(name: str, spec: ModelSpec, study: Study, journal: Path) -> ModelRef:
+    if spec.endpoint:
+        shaping = spec.endpoint.model_dump(
+            mode="json", include={"url", "model", "api", "max_tokens_field", "send_seed", "extra"}
+        )
+        return ModelRef(
+            name=name,
+            kind="endpoint",
+            path=journal,
+            digest=hashlib.sha256(canonical(shaping).encode()).hexdigest(),
+            endpoint=spec.endpoint,
+            spend_cap=study.spend_cap,
+        )
     path = spec.checkpoint or spec.replay
     assert path is not None
     return ModelRef(
@@ -194,6 +240,7 @@ def _ref(name: str, spec: ModelSpec) -> ModelRef:
 
 def _contestants(
     study: Study,
+    journal: Path,
     rungs: Sequence[ladder.Rung],
     bases: dict[str, ModelRef],
     master: ModelRef,
@@ -212,18 +259,21 @@ def _contestants(
         ref = ModelRef(name=rung.name, kind="checkpoint", path=made.path / "checkpoint", digest=made.key)
         found.append((rung.contestant, ref))
     for name, spec in study.students.items():
-        found.append((untrained(name, Role.STUDENT, spec.base, spec.source), _ref(name, spec)))
+        found.append(
+            (untrained(name, Role.STUDENT, spec.base, spec.source), _ref(name, spec, study, journal))
+        )
     return [*found, (untrained(master.name, Role.TEACHER, ""), master)]
 
 
 def _tokenizer(study: Study) -> Path | None:
-    return study.prepare.tokenizer or next(iter(study.bases.values())).checkpoint
+    return study.prepare.tokenizer or next((spec.checkpoint for spec in study.bases.values()), None)
 
 
 def _read_files(study: Study) -> None:
     """Read every file of questions once, so that a malformed row is found now and not after hours of training."""
     for source in (study.collect.sources if study.collect else {}).values():
-        queries.load(source.queries)
+        if source.queries or source.benchmark:
+            queries.of(source, study.evaluate.benchmarks)
     for name, spec in study.evaluate.benchmarks.items():
         items.load(name, spec)
     if study.evaluate.prompts:
@@ -232,10 +282,15 @@ def _read_files(study: Study) -> None:
 
 def _held_out(study: Study) -> list[HeldOut]:
     """Return the files whose questions must not be in the imitation data."""
-    files = [HeldOut(path=spec.items) for spec in study.evaluate.benchmarks.values()]
+    files = [HeldOut(path=spec.items, name=name) for name, spec in study.evaluate.benchmarks.items()]
     if prompts := study.evaluate.prompts:
         files.append(
-            HeldOut(path=prompts.items, id_field=prompts.id_field, question_field=prompts.question_field)
+            HeldOut(
+                path=prompts.items,
+                name="prompts",
+                id_field=prompts.id_field,
+                question_field=prompts.question_field,
+            )
         )
     return files
 

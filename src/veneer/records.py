@@ -95,6 +95,8 @@ class Prompt:
     """The text to continue; empty for a conversation."""
     messages: tuple[Message, ...] = ()
     """The conversation; empty for plain text."""
+    draw: int = 0
+    """Tells apart prompts of the same words that are to be sampled apart; an endpoint is asked once for each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +122,9 @@ class Example:
     """One row of imitation data."""
 
     example_id: str
+    """A piece of a conversation that was longer than a block ends in `/1`, `/2` and so on."""
     source: str
+    """Where it comes from: in a mixture, the part."""
     messages: tuple[Message, ...]
     tokens: int
     """Length under the counting tokenizer, template included."""
@@ -131,9 +135,17 @@ class Dropped:
     """A row that was set aside, and why."""
 
     example_id: str
+    """A malformed row's place: its file and line."""
     source: str
-    reason: str
+    """The source, with the file's name where a source has several."""
+    kind: str
+    """Why it is dropped, as the card counts it."""
+    detail: str
+    kept_instead: str
+    """Duplicates: the example that stands for it; empty otherwise."""
     messages: tuple[Message, ...]
+    raw: str
+    """A malformed row as it was read; empty otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

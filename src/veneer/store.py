@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -130,10 +131,8 @@ def digest(path: Path) -> str:
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write JSONL, whole or not at all, durable when it returns."""
-    write_text(
-        path, "".join(json.dumps(dict(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-    )
+    """Write JSONL row by row, whole or not at all, durable when it returns."""
+    _write(path, (json.dumps(dict(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -143,16 +142,21 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all, durable when it returns."""
+    _write(path, (text,))
+
+
+def _write(path: Path, texts: Iterable[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.writing")
-    try:
-        content = text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"{path}: a text holds half of a character ({error}). Mend the data that it came from."
-        ) from error
     with temporary.open("wb") as stream:
-        stream.write(content)
+        for text in texts:
+            try:
+                stream.write(text.encode("utf-8"))
+            except UnicodeEncodeError as error:
+                temporary.unlink()
+                raise DataError(
+                    f"{path}: a text holds half of a character ({error}). Mend the data that it came from."
+                ) from error
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(temporary, path)
@@ -191,7 +195,7 @@ def _lines(path: Path) -> Iterator[str]:
             else path.open(encoding="utf-8") as lines
         ):
             yield from lines
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise DataError(
             f"{path}: cannot be read ({error}). A JSONL file in UTF-8 is wanted, gzipped if its name ends in .gz."
         ) from error

@@ -7,111 +7,26 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from veneer.errors import StudyError
 from veneer.explain import explain
-
-SUFFIXES = {"k": 10**3, "M": 10**6, "G": 10**9}
-
-
-def parse_tokens(value: object) -> object:
-    """Return `"0.3M"` as 300000; anything else is returned as it came, for pydantic to judge."""
-    if isinstance(value, str) and (match := re.fullmatch(r"([0-9.]+)([kMG])", value.strip())):
-        return round(float(match[1]) * SUFFIXES[match[2]])
-    return value
-
-
-Tokens = Annotated[int, BeforeValidator(parse_tokens), Field(gt=0)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Share = Annotated[float, Field(ge=0, le=1)]
-Seed = Annotated[int, Field(ge=0)]
-Stops = tuple[Annotated[str, Field(min_length=1)], ...]
-
-
-class Closed(BaseModel):
-    """A section of the study file: frozen, and every unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-class ModelSpec(Closed):
-    """A model: a checkpoint on disk, or recorded completions."""
-
-    checkpoint: Path | None = None
-    """A folder that transformers' `from_pretrained` loads."""
-    replay: Path | None = None
-    """A JSONL file (plain or .gz) of recorded completions."""
-    prompt_field: str = "prompt_id"
-    """Recordings: the field that holds the prompt's id."""
-    text_field: str = "text"
-    """Recordings: the field that holds the completion."""
-    pretraining: Path | None = None
-    """JSONL with `text`: documents like those the base was pretrained on, for replay in training."""
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.checkpoint is None) == (self.replay is None):
-            raise ValueError("name exactly one of `checkpoint` and `replay`")
-        return self
-
-
-class TeacherSpec(ModelSpec):
-    """The model that is imitated."""
-
-    name: Name = "teacher"
-
-
-class StudentSpec(ModelSpec):
-    """A student that exists already (audits)."""
-
-    base: Name
-    """The base it was made from: a name under `bases`."""
-    source: Name = "unknown"
-    """What it was trained on, in one word."""
-
-
-class SamplingSpec(Closed):
-    """How completions are drawn."""
-
-    temperature: Annotated[float, Field(ge=0)] = 0.0
-    max_tokens: Annotated[int, Field(gt=0)] = 256
-    stop: Stops = ()
-    seed: Seed = 0
-
-
-class SourceSpec(Closed):
-    """One source of imitation data."""
-
-    queries: Path
-    """JSONL with `id` and `query`."""
-    kind: Literal["broad", "local"]
-    """Whether it is meant to cover everything, or one task."""
-    task: Name | None = None
-    """Local sources: the benchmark that it imitates."""
-
-    @model_validator(mode="after")
-    def _local_names_its_task(self) -> Self:
-        if (self.kind == "local") != (self.task is not None):
-            raise ValueError("`task` belongs to local sources, and every local source needs one")
-        return self
-
-
-class CollectSpec(Closed):
-    """What the teacher is asked."""
-
-    sources: Annotated[dict[Name, SourceSpec], Field(min_length=1)]
-    sampling: SamplingSpec = SamplingSpec(temperature=0.7)
-
-
-class PrepareSpec(Closed):
-    """How the answers become imitation data."""
-
-    tokenizer: Path | None = None
-    """The counting tokenizer, so that every base sees the same examples; the first base's by default."""
-    seed: Seed = 0
-    """Shuffles the examples before they are cut into amounts."""
-    min_answer_words: Annotated[int, Field(ge=1)] = 1
+from veneer.study_data import (
+    Closed,
+    CollectSpec,
+    ModelSpec,
+    Money,
+    Name,
+    PrepareSpec,
+    SamplingSpec,
+    Seed,
+    Share,
+    Stops,
+    StudentSpec,
+    TeacherSpec,
+    Tokens,
+    parse_tokens,
+)
 
 
 class RecipeSpec(Closed):
@@ -144,6 +59,8 @@ class TrainSpec(Closed):
     """The ladder of students: bases x sources x amounts x seeds."""
 
     amounts: Annotated[tuple[Tokens, ...], Field(min_length=1)]
+    sources: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
+    """Sources and mixtures to train on; by default all mixtures and every source that is part of none."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     recipe: RecipeSpec = RecipeSpec()
     replay: ReplaySpec | None = None
@@ -169,6 +86,8 @@ class BenchmarkSpec(Closed):
     lexicon: Path | None = None
     shots: Path | None = None
     """JSONL with `question` and `answer`, put before a plain question."""
+    train: Path | None = None
+    """The training split: JSONL with `id` and `question`, for a source that asks the teacher its questions."""
     forms: Annotated[tuple[Literal["plain", "chat"], ...], Field(min_length=1)] = ("chat",)
     """How each item is put; the first is the one that headlines use."""
     shot_template: str = "Q: {question}\nA: {answer}\n\n"
@@ -264,8 +183,10 @@ class Study(Closed):
 
     name: Name
     question: str = ""
-    bases: Annotated[dict[Name, ModelSpec], Field(min_length=1)]
-    """Weakest first."""
+    spend_cap: Money | None = None
+    """US dollars that all endpoints of the study may cost together; a run stops before it would pass them."""
+    bases: dict[Name, ModelSpec] = {}
+    """Weakest first. None are needed where nothing is trained or measured."""
     teacher: TeacherSpec
     students: dict[Name, StudentSpec] = {}
     """Audits: students that exist already."""
@@ -277,16 +198,41 @@ class Study(Closed):
     rate: RatersSpec | None = None
     analyze: AnalyzeSpec = AnalyzeSpec()
 
+    @property
+    def is_data_only(self) -> bool:
+        """Whether the study ends with imitation data: nothing is trained, nobody is measured."""
+        return self.train is None and not self.students
+
+    @property
+    def imitated(self) -> dict[str, tuple[str, str | None]]:
+        """The sources and mixtures that imitation data is prepared of, in the study's order: kind and task of each."""
+        if not self.collect:
+            return {}
+        mixtures = self.prepare.mixtures
+        parts = {part for mixture in mixtures.values() for part in mixture.weights}
+        every = [*(name for name in self.collect.sources if name not in parts), *mixtures]
+        chosen = self.train.sources if self.train and self.train.sources else every
+        kinds = {name: (str(one.kind), one.task) for name, one in self.collect.sources.items()}
+        kinds |= dict.fromkeys(mixtures, ("broad", None))
+        return {name: kinds[name] for name in kinds if name in chosen}
+
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
-        if (self.train is None) == (not self.students):
+        if self.train and self.students:
             raise ValueError("a study either makes its students (`train`) or names them (`students`)")
+        if self.is_data_only and not self.collect:
+            raise ValueError(
+                "name students (`students`), how to make them (`train`), or data to collect (`collect`)"
+            )
+        if not self.bases and not self.is_data_only:
+            raise ValueError("`bases` is empty; students are measured against the base they were made from")
         if self.train and not self.collect:
             raise ValueError("`train` needs imitation data: name its sources under `collect`")
         again = f"{self.teacher.name}-again"
         names = [*self.bases, *self.students, self.teacher.name, again]
         if doubled := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two contestants are called {doubled[0]!r}")
+        self._sources_are_known()
         self._can_train()
         self._judges_are_known()
         for name, student in self.students.items():
@@ -294,21 +240,45 @@ class Study(Closed):
                 raise ValueError(
                     f"students.{name}.base is {student.base!r}; the bases are {list(self.bases)}"
                 )
-        for name, source in (self.collect.sources if self.collect else {}).items():
-            if source.task and source.task not in self.evaluate.benchmarks:
-                raise ValueError(
-                    f"collect.sources.{name}.task is {source.task!r}; "
-                    f"the benchmarks are {list(self.evaluate.benchmarks)}"
-                )
         return self
+
+    def _sources_are_known(self) -> None:
+        sources = self.collect.sources if self.collect else {}
+        benchmarks = self.evaluate.benchmarks
+        for name, source in sources.items():
+            if source.task and source.task not in benchmarks and not self.is_data_only:
+                raise ValueError(
+                    f"collect.sources.{name}.task is {source.task!r}; the benchmarks are {list(benchmarks)}"
+                )
+            if source.benchmark and (
+                source.benchmark not in benchmarks or not benchmarks[source.benchmark].train
+            ):
+                having = [one for one, spec in benchmarks.items() if spec.train]
+                raise ValueError(
+                    f"collect.sources.{name}.benchmark is {source.benchmark!r}; benchmarks with a training "
+                    f"split (`train`) are {having}"
+                )
+        for name, mixture in self.prepare.mixtures.items():
+            if name in sources:
+                raise ValueError(f"prepare.mixtures.{name}: a source has this name already")
+            if unknown := sorted(set(mixture.weights) - set(sources)):
+                raise ValueError(
+                    f"prepare.mixtures.{name}: unknown source {unknown[0]!r}; the sources are {list(sources)}"
+                )
+        known = [*sources, *self.prepare.mixtures]
+        for name in (self.train.sources if self.train else None) or ():
+            if name not in known:
+                raise ValueError(f"train.sources: unknown source {name!r}; known are {known}")
 
     def _can_train(self) -> None:
         if not self.train or not self.collect:
             return
         for name, base in self.bases.items():
             if not base.checkpoint:
-                raise ValueError(f"bases.{name} exists as recordings only; `train` needs its `checkpoint`")
-        pairs = [f"{base}-{source}" for base in self.bases for source in self.collect.sources]
+                raise ValueError(
+                    f"bases.{name} is no checkpoint; `train` needs its weights: name a `checkpoint`"
+                )
+        pairs = [f"{base}-{source}" for base in self.bases for source in self.imitated]
         if doubled := sorted({pair for pair in pairs if pairs.count(pair) > 1}):
             raise ValueError(f"two students would be called {doubled[0]!r}: rename a base or a source")
 

@@ -194,7 +194,7 @@ def write_examples(plan: Plan, folder: Path) -> dict[str, Artefact]:
     found = {}
     for source in ("broad", "local-city"):
         made = artefact("prepare", source, folder)
-        rows, amounts, taken = [], [], 0
+        rows, taken, before = [], 0, 0
         for amount in plan.amounts:
             upto = supported_items(plan, amount)
             for item in range(taken, upto):
@@ -205,11 +205,14 @@ def write_examples(plan: Plan, folder: Path) -> dict[str, Artefact]:
                 if source == "broad":
                     asked, said = f"write about the river number {item}", "it is calm and old ."
                 messages = (Message(role="user", content=asked), Message(role="assistant", content=said))
-                rows.append(to_row(Example(example_id=f"{item}", source=source, messages=messages, tokens=9)))
-            taken = upto
-            amounts.append({"amount": amount, "examples": upto, "tokens": amount})
+                # The group's tokens add up to the amount, so that the amount is all of them.
+                tokens = (amount - before) // (upto - taken) if item + 1 < upto else amount - before
+                tokens -= 0 if item + 1 < upto else (upto - taken - 1) * ((amount - before) // (upto - taken))
+                rows.append(
+                    to_row(Example(example_id=f"{item}", source=source, messages=messages, tokens=tokens))
+                )
+            taken, before = upto, amount
         store.write_rows(made.path / "examples.jsonl", rows)
-        store.write_json(made.path / "card.json", {"amounts": amounts})
         found[source] = made
     return found
 

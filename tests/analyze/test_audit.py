@@ -18,6 +18,8 @@ class Silent:
 
     def advance(self, stage: str, cell: str) -> None: ...
 
+    def heard(self, answers: int, dollars: float) -> None: ...
+
 
 @pytest.fixture(scope="module")
 def audit(tmp_path_factory: pytest.TempPathFactory) -> Any:

@@ -9,7 +9,8 @@ import pytest
 from veneer.benchmarks.benchmark import grading_of
 from veneer.benchmarks.items import load, load_prompts
 from veneer.errors import DataError, StudyError
-from veneer.study import BenchmarkSpec, PromptsSpec, SamplingSpec
+from veneer.study import BenchmarkSpec, PromptsSpec
+from veneer.study_data import SamplingSpec
 
 CHOICE = {"id": "1", "question": "Where?", "references": ["Rome"], "choices": ["Rome", "Oslo"]}
 

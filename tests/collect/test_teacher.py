@@ -10,7 +10,8 @@ from veneer.errors import DataError
 from veneer.models.model import ModelRef, Sampling
 from veneer.records import Completion, Prompt, Stop, from_row
 from veneer.store import Store, digest, read_rows, write_rows
-from veneer.study import SamplingSpec, SourceSpec
+from veneer.study import EvaluateSpec
+from veneer.study_data import CollectSpec, SamplingSpec, SourceSpec
 
 SAMPLING = Sampling(temperature=0.7, max_tokens=8)
 QUERIES = [Query(query_id=f"q{number}", text=f"what is {number} ?") for number in range(10)]
@@ -103,7 +104,7 @@ def test_a_model_that_leaves_a_query_out_is_an_error(tmp_path: Path) -> None:
 
 def test_a_recorded_teacher_is_collected_into_an_artefact(tmp_path: Path) -> None:
     sources, teacher = _study(tmp_path)
-    (order,) = orders(sources, teacher, SamplingSpec(temperature=0.7), 2)
+    (order,) = orders(sources, teacher, _spec(sources, 0.7), EvaluateSpec(batch_size=2))
     made = Store(root=tmp_path / "store").build(order)
     texts = [row["text"] for _, row in read_rows(made.path / "completions.jsonl")]
     assert texts == ["one", "two", ""]
@@ -113,9 +114,13 @@ def test_a_key_knows_the_settings_and_not_the_place(tmp_path: Path) -> None:
     keys = []
     for place in ("here", "there"):
         sources, teacher = _study(tmp_path / place)
-        keys.append(orders(sources, teacher, SamplingSpec(temperature=0.7), 2)[0].key)
-    other = orders(sources, teacher, SamplingSpec(temperature=0.6), 2)[0].key
+        keys.append(orders(sources, teacher, _spec(sources, 0.7), EvaluateSpec(batch_size=2))[0].key)
+    other = orders(sources, teacher, _spec(sources, 0.6), EvaluateSpec(batch_size=2))[0].key
     assert keys[0] == keys[1] != other
+
+
+def _spec(sources: dict[str, SourceSpec], temperature: float) -> CollectSpec:
+    return CollectSpec(sources=sources, sampling=SamplingSpec(temperature=temperature))
 
 
 def _study(folder: Path) -> tuple[dict[str, SourceSpec], ModelRef]:

@@ -13,7 +13,7 @@ from veneer.errors import DataError, ModelError, PreflightError
 from veneer.models.encode import IGNORED, encode
 from veneer.models.model import ModelRef
 from veneer.records import Message
-from veneer.store import Artefact, Store, digest, read_json, read_rows, write_json, write_rows
+from veneer.store import Artefact, Store, digest, read_json, read_rows, write_rows
 from veneer.study import RecipeSpec, TrainSpec
 from veneer.train import sft
 from veneer.train.ladder import Run, Rung, orders
@@ -44,12 +44,11 @@ def prepared(folder: Path, examples: list[tuple[str, str]]) -> Path:
             "example_id": str(place),
             "source": "broad",
             "messages": [{"role": "user", "content": query}, {"role": "assistant", "content": answer}],
-            "tokens": 6,
+            "tokens": 5,
         }
         for place, (query, answer) in enumerate(examples)
     ]
     write_rows(folder / "examples.jsonl", rows)
-    write_json(folder / "card.json", {"amounts": [{"amount": 50, "examples": len(rows), "tokens": 60}]})
     return folder
 
 
@@ -173,7 +172,8 @@ def test_a_batch_in_pieces_is_the_same_batch(
 
 def test_what_is_too_long_is_left_out_and_named(run: Run, tmp_path: Path) -> None:
     prepared(run.prepared, [*EXAMPLES, ("w1 ?", "w2 " * 70)])
-    ledger = read_json(trained(run, tmp_path / "made") / "ledger.json")
+    larger = replace(run, rung=replace(run.rung, amount=55))
+    ledger = read_json(trained(larger, tmp_path / "made") / "ledger.json")
     assert ledger["too_long"] == [
         {"example_id": "10", "reason": "one exchange has 75 tokens, and a row holds 64"}
     ]

@@ -77,7 +77,7 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
     marks = list(reading.grades(evidence.graded, names))
 
     tables = scores.tables_of(benchmarks, names, (g for g in marks if g.benchmark != items.PROMPTS), spec)
-    ladders = reading.ladders(evidence.prepared)
+    ladders = reading.ladders(evidence.prepared, study.train.amounts if study.train else ())
     supported = support.support_of(benchmarks, ladders, spec.support_threshold) if benchmarks else {}
     book = gap.book_of(tables, supported, rungs, bases, teacher, spec.seed)
     asked = _asked(evidence, names, teacher, prompts, marks)
@@ -93,7 +93,7 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
     veneer = {
         r.student: combine(lambda s, c: s - c, styles.closed[r.student], capability[r.student]) for r in rungs
     }
-    sources = study.collect.sources if study.collect else {}
+    sources = study.imitated
     trained = {rung.source for rung in rungs if rung.amount}
     weighed = claims.weigh(
         parts.parts_of(
@@ -102,8 +102,8 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
                 styles=styles,
                 preferences=[one for one in preferences if one.opponent == teacher],
                 veneer=veneer,
-                broad=[name for name, one in sources.items() if one.kind == "broad" and name in trained],
-                local={name: one.task for name, one in sources.items() if one.task and name in trained},
+                broad=[name for name, (kind, _) in sources.items() if kind == "broad" and name in trained],
+                local={name: task for name, (_, task) in sources.items() if task and name in trained},
                 spec=spec,
             )
         ),
@@ -177,7 +177,7 @@ def _kind(study: Study, judge: str) -> str:
 
 def _header(study: Study) -> dict[str, Any]:
     """Return the report's `study`, but for what is read from files."""
-    train, sources = study.train, study.collect.sources if study.collect else {}
+    train, sources = study.train, study.imitated
     judges = [{"name": name, "kind": spec.kind} for name, spec in study.judges.items()]
     return {
         "name": study.name,
@@ -187,7 +187,7 @@ def _header(study: Study) -> dict[str, Any]:
         "level": study.analyze.level,
         "resamples": study.analyze.resamples,
         "bases": list(study.bases),
-        "sources": [{"name": name, "kind": one.kind, "task": one.task} for name, one in sources.items()],
+        "sources": [{"name": name, "kind": kind, "task": task} for name, (kind, task) in sources.items()],
         "amounts": list(train.amounts) if train else [],
         "seeds": list(train.seeds) if train else [],
         "replay_share": train.replay.share if train and train.replay else 0.0,

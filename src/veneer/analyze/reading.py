@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from veneer import store
+from veneer.amounts import prefixes, take
 from veneer.analyze.support import Ladder
 from veneer.benchmarks.items import PROMPTS
 from veneer.records import Comparison, Completion, Example, Grade, Outcome, Stop, Style, from_row
@@ -50,19 +51,19 @@ def grades(graded: Mapping[str, Artefact], names: Sequence[str]) -> Iterator[Gra
             yield from_row(Grade, row, where)
 
 
-def ladders(prepared: Mapping[str, Artefact]) -> list[Ladder]:
-    """Return every source's examples in ladder order, up to its largest amount."""
+def ladders(prepared: Mapping[str, Artefact], amounts: Sequence[int]) -> list[Ladder]:
+    """Return every source's examples in ladder order, up to the largest amount."""
     found = []
     for source, artefact in prepared.items():
-        amounts = {
-            row["amount"]: row["examples"] for row in store.read_json(artefact.path / "card.json")["amounts"]
-        }
         rows = store.read_rows(artefact.path / "examples.jsonl")
-        most = max(amounts.values(), default=0)
         examples = tuple(
-            from_row(Example, row, where) for _, (where, row) in zip(range(most), rows, strict=False)
+            take((from_row(Example, row, where) for where, row in rows), max(amounts, default=0))
         )
-        found.append(Ladder(source=source, examples=examples, amounts=amounts))
+        counts = prefixes([example.tokens for example in examples], amounts)
+        assert counts is not None, "the data card refuses a source that has too little"
+        found.append(
+            Ladder(source=source, examples=examples, amounts={one.amount: one.examples for one in counts})
+        )
     return found
 
 

@@ -1,12 +1,19 @@
-"""Queries: what the teacher is asked, read from a file in which every line holds an id and a query."""
+"""Queries: what the teacher is asked, from files, benchmarks' training splits, hub data sets, or documents."""
 
+import csv
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from veneer.errors import DataError
 from veneer.store import read_rows
+from veneer.study import BenchmarkSpec
+from veneer.study_data import HubSpec, SourceSpec
 
-FIELDS = ("id", "query")
+Placed = tuple[str, Mapping[str, Any]]
+"""Where a row stands, and the row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,31 +25,124 @@ class Query:
 
 
 def load(path: Path) -> list[Query]:
-    """Return the queries of a JSONL file, in order.
+    """Return the queries of a JSONL file of `id` and `query`, in order.
 
     Raises:
-        DataError: A line lacks `id` or `query`, holds something else in them, or repeats an id; or there are none.
+        DataError: As `of`.
     """
+    return of(SourceSpec(kind="broad", queries=path), {})
+
+
+def of(source: SourceSpec, benchmarks: Mapping[str, BenchmarkSpec]) -> list[Query]:
+    """Return the queries of a source, in order; its instruction stands around each.
+
+    Args:
+        source: One that asks: not a synthesis, not recorded.
+        benchmarks: The study's, for sources that ask a training split.
+
+    Raises:
+        DataError: A row lacks its fields, holds something else in them, or repeats an id; or there are none.
+    """
+    place, rows = _rows(source, benchmarks)
+    id_field = source.id_field
+    field = "question" if source.benchmark else source.query_field
     queries: list[Query] = []
     seen: dict[str, str] = {}
-    for where, row in read_rows(path):
-        if missing := [field for field in FIELDS if field not in row]:
+    for where, row in islice(rows, source.limit):
+        # Files have ids, so that a moved line is no new query; hub rows have their place at a fixed revision.
+        if missing := [
+            name for name in (id_field, field) if name not in row and not (source.hub and name == id_field)
+        ]:
             raise DataError(
-                f"{where}: lacks {missing}; a line of queries is like "
-                f'{{"id": "q1", "query": "What is imitation?"}}; found the fields {sorted(row)}.'
+                f"{where}: lacks {missing}; a row of queries is like "
+                f'{{"{id_field}": "q1", "{field}": "What is imitation?"}}; found the fields {sorted(row)}.'
             )
-        query_id, text = row["id"], row["query"]
+        query_id, text = row.get(id_field, len(queries) + 1), row[field]
         if isinstance(query_id, bool) or not isinstance(query_id, str | int) or str(query_id) == "":
-            raise DataError(f"{where}: `id` is {query_id!r}; a non-empty string or a whole number is wanted.")
+            raise DataError(
+                f"{where}: `{id_field}` is {query_id!r}; a non-empty string or a whole number is wanted."
+            )
         if not isinstance(text, str) or not text.strip():
-            raise DataError(f"{where}: `query` is {text!r}; a text that is not blank is wanted.")
+            raise DataError(f"{where}: `{field}` is {text!r}; a text that is not blank is wanted.")
         name = str(query_id)
         if name in seen:
             raise DataError(
                 f"{where}: the id {name!r} stands already at {seen[name]}; every id must be its own."
             )
         seen[name] = where
-        queries.append(Query(query_id=name, text=text))
+        queries.append(Query(query_id=name, text=source.instruction.replace("{query}", text)))
     if not queries:
-        raise DataError(f"{path}: holds no queries; put at least one line with `id` and `query` into it.")
+        raise DataError(
+            f"{place}: holds no queries; put at least one line with `{id_field}` and `{field}` into it."
+        )
     return queries
+
+
+def files(source: SourceSpec, benchmarks: Mapping[str, BenchmarkSpec]) -> dict[str, Path]:
+    """Return the files that a source's queries are read from, by their role in a key."""
+    if source.benchmark:
+        train = benchmarks[source.benchmark].train
+        assert train is not None, "the study file was checked"
+        return {"queries": train}
+    return {"queries": source.queries} if source.queries else {}
+
+
+def identity(source: SourceSpec) -> dict[str, Any]:
+    """Return what else shapes a source's queries, ready for a key."""
+    shaping = {"hub", "id_field", "query_field", "instruction", "limit"}
+    return {**source.model_dump(mode="json", include=shaping), "benchmark": source.benchmark is not None}
+
+
+def _rows(source: SourceSpec, benchmarks: Mapping[str, BenchmarkSpec]) -> tuple[str, Iterable[Placed]]:
+    if source.hub:
+        return source.hub.name, _hub(source.hub)
+    path = files(source, benchmarks)["queries"]
+    if path.suffix == ".csv":
+        return str(path), _csv(path)
+    if path.suffix == ".parquet":
+        return str(path), _parquet(path)
+    return str(path), read_rows(path)
+
+
+def _csv(path: Path) -> Iterator[Placed]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            rows = csv.DictReader(lines, strict=True)
+            for row in rows:
+                if None in row or None in row.values():
+                    raise DataError(
+                        f"{path}:{rows.line_num}: has another number of columns than the header {rows.fieldnames}."
+                    )
+                yield f"{path}:{rows.line_num}", row
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as CSV in UTF-8 with a header ({error}).") from error
+
+
+def _parquet(path: Path) -> Iterator[Placed]:
+    import pyarrow
+    from pyarrow import parquet
+
+    number = 0
+    try:
+        for batch in parquet.ParquetFile(path).iter_batches(batch_size=1000):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{path}, row {number}", row
+    except (OSError, pyarrow.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read as Parquet ({error}).") from error
+
+
+def _hub(spec: HubSpec) -> Iterator[Placed]:
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        raise DataError(f"{spec.name}: hub data sets need `datasets`: pip install 'veneer[hub]'.") from error
+    try:
+        rows = load_dataset(spec.name, spec.config, split=spec.split, revision=spec.revision)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"{spec.name}@{spec.revision[:12]}, split {spec.split!r}: cannot be had from the hub ({error}). Check the "
+            "name, the revision and the network, or name a file that you have."
+        ) from error
+    for number, row in enumerate(rows, 1):
+        yield f"{spec.name}, row {number}", row

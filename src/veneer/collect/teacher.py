@@ -1,40 +1,41 @@
-"""Asks the teacher every query once and records what it says, chunk by chunk, so that nothing is asked twice."""
+"""Asks the teacher every query and records what it says, so that nothing is asked, or paid for, twice."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from veneer.collect import queries
+from veneer.collect import queries, synthesis
 from veneer.collect.queries import Query
 from veneer.errors import DataError
 from veneer.models.model import Model, ModelRef, Sampling
 from veneer.models.render import default_template_digest
 from veneer.records import Completion, Message, Prompt, to_row
-from veneer.store import Order, Row, digest, read_rows, write_rows
-from veneer.study import SamplingSpec, SourceSpec
+from veneer.store import Order, Row, digest, read_rows, write_json, write_rows
+from veneer.study import BenchmarkSpec, EvaluateSpec
+from veneer.study_data import CollectSpec, EndpointSpec, SamplingSpec, SourceSpec
 
-VERSION = 1
-COMPLETIONS, QUERIES, CHUNKS = "completions.jsonl", "queries.jsonl", "chunks"
+VERSION = 2
+COMPLETIONS, QUERIES, CHUNKS, LEDGER = "completions.jsonl", "queries.jsonl", "chunks", "ledger.json"
 
 
 def orders(
-    sources: Mapping[str, SourceSpec], teacher: ModelRef, sampling: SamplingSpec, batch_size: int
+    sources: Mapping[str, SourceSpec], teacher: ModelRef, spec: CollectSpec, evaluate: EvaluateSpec
 ) -> list[Order]:
-    """Return one order per source: `queries.jsonl`, and `completions.jsonl` with one Completion per query.
+    """Return one order per source that is asked.
+
+    Each makes `queries.jsonl`, `completions.jsonl` with the Completions of every query, samples together, and
+    `ledger.json`: what was asked, answered and paid.
 
     Args:
-        sources: The study's sources by name.
+        sources: The study's sources by name, recorded ones left out.
         teacher: Who is asked.
-        sampling: How completions are drawn.
-        batch_size: Queries asked together; it is part of the key, since sums in a batch depend on its shape.
+        spec: How completions are drawn.
+        evaluate: Its batch size is part of a checkpoint's key, since sums in a batch depend on its shape; its
+            benchmarks may lend their training questions.
     """
-    drawn = Sampling(
-        temperature=sampling.temperature,
-        max_tokens=sampling.max_tokens,
-        stop=sampling.stop,
-        seed=sampling.seed,
-    )
     return [
         Order(
             stage="collect",
@@ -43,47 +44,140 @@ def orders(
             config={
                 "teacher": teacher.name,
                 "kind": teacher.kind,
-                "fields": [teacher.prompt_field, teacher.text_field],
-                "sampling": sampling.model_dump(mode="json"),
-                "batch_size": batch_size,
+                "fields": [teacher.prompt_field, teacher.text_field] if teacher.kind == "replay" else [],
+                "batch_size": None if teacher.kind == "endpoint" else evaluate.batch_size,
                 "default_template": default_template_digest(),
+                **_shape(source, spec),
             },
-            inputs={"queries": digest(source.queries), "teacher": teacher.digest},
-            make=partial(_make, source.queries, teacher, drawn, batch_size),
+            inputs={
+                "teacher": teacher.digest,
+                **{role: digest(path) for role, path in _files(source, evaluate.benchmarks).items()},
+            },
+            make=partial(_make, source, evaluate.benchmarks, teacher, spec, evaluate.batch_size),
         )
         for name, source in sources.items()
     ]
 
 
-def _make(path: Path, teacher: ModelRef, sampling: Sampling, batch_size: int, folder: Path) -> None:
+def _shape(source: SourceSpec, spec: CollectSpec) -> dict[str, Any]:
+    """Return what decides what is asked, and how, apart from files."""
+    if source.synthesis:
+        return {"synthesis": source.synthesis.model_dump(mode="json", exclude={"seeds", "prompt"})}
+    return {
+        "queries": queries.identity(source),
+        "sampling": spec.sampling.model_dump(mode="json"),
+        "samples": spec.samples,
+    }
+
+
+def _files(source: SourceSpec, benchmarks: Mapping[str, BenchmarkSpec]) -> dict[str, Path]:
+    if source.synthesis:
+        return synthesis.files(source.synthesis)
+    return queries.files(source, benchmarks)
+
+
+def _make(
+    source: SourceSpec,
+    benchmarks: Mapping[str, BenchmarkSpec],
+    teacher: ModelRef,
+    spec: CollectSpec,
+    batch_size: int,
+    folder: Path,
+) -> None:
     from veneer.models.open import open_model  # Imports torch: too slow for a run that has nothing to do.
 
-    ask(queries.load(path), partial(open_model, teacher, batch_size=batch_size), sampling, batch_size, folder)
+    opening = partial(open_model, teacher, batch_size=batch_size)
+    if source.synthesis:
+        synthesis.synthesise(source.synthesis, opening(), folder)
+    else:
+        sampling = drawn(spec.sampling, spec.samples)
+        # An endpoint's answers are kept one by one in its journal; a checkpoint's are kept chunk by chunk.
+        at_once = None if teacher.endpoint else batch_size
+        ask(queries.of(source, benchmarks), opening, sampling, at_once, folder)
+    write_json(folder / LEDGER, ledger(folder, teacher.endpoint))
+
+
+def drawn(spec: SamplingSpec, samples: int = 1) -> Sampling:
+    """Return a sampling section of the study file as a model takes it."""
+    return Sampling(
+        temperature=spec.temperature,
+        max_tokens=spec.max_tokens,
+        stop=spec.stop,
+        samples=samples,
+        seed=spec.seed,
+    )
 
 
 def ask(
     asked: Sequence[Query],
     open_teacher: Callable[[], Model],
     sampling: Sampling,
-    batch_size: int,
+    batch_size: int | None,
     folder: Path,
 ) -> None:
-    """Ask every query and write the folder's two files; chunks that an interrupted call left are not asked again.
-
-    A completion that failed is kept as a row that says so; nothing is asked until it looks right.
+    """Ask every query and write the folder's two files; what an interrupted call recorded is not asked again.
 
     Args:
         asked: The queries.
         open_teacher: Opens the model; not called when every chunk is there.
         sampling: How completions are drawn.
-        batch_size: Queries in a chunk.
+        batch_size: Queries in a chunk; None puts all to a model that keeps its answers itself.
         folder: Where the files go.
+
+    Raises:
+        ModelError: Requests stayed without an answer; those that were answered are kept.
     """
     write_rows(folder / QUERIES, ({"id": query.query_id, "query": query.text} for query in asked))
     if not (folder / COMPLETIONS).exists():
-        files = _ask_chunks(asked, open_teacher, sampling, batch_size, folder / CHUNKS)
-        write_rows(folder / COMPLETIONS, (row for file in files for _, row in read_rows(file)))
+        if batch_size is None:
+            write_rows(folder / COMPLETIONS, _ask_all(asked, open_teacher(), sampling))
+        else:
+            files = _ask_chunks(asked, open_teacher, sampling, batch_size, folder / CHUNKS)
+            write_rows(folder / COMPLETIONS, (row for file in files for _, row in read_rows(file)))
     shutil.rmtree(folder / CHUNKS, ignore_errors=True)
+
+
+def ledger(folder: Path, endpoint: EndpointSpec | None) -> dict[str, Any]:
+    """Return what was asked, how the answers ended, and what they cost.
+
+    Args:
+        folder: With `completions.jsonl`.
+        endpoint: Whose prices count; None where nothing is paid.
+    """
+    stops: Counter[str] = Counter()
+    tokens_in = tokens_out = 0
+    for _, row in read_rows(folder / COMPLETIONS):
+        stops[row["stop"]] += 1
+        tokens_in += row["tokens_in"]
+        tokens_out += row["tokens_out"]
+    cost: dict[str, Any] = {"value": 0.0}
+    if endpoint:
+        from veneer.models.prices import price_of
+
+        price = price_of(endpoint)
+        cost = (
+            {
+                "value": round(tokens_in * price.input + tokens_out * price.output, 6),
+                "prices": price.source,
+            }
+            if price
+            else {"undefined": f"no price is known for {endpoint.model}; name `price` in its endpoint"}
+        )
+    return {
+        "completions": sum(stops.values()),
+        "stops": dict(sorted(stops.items())),
+        "tokens_in": tokens_in,
+        "tokens_out": tokens_out,
+        "dollars": cost,
+    }
+
+
+def _ask_all(asked: Sequence[Query], teacher: Model, sampling: Sampling) -> Iterator[Row]:
+    prompts = [_prompt(query) for query in asked]
+    wanted = ((prompt.prompt_id, sample) for prompt in prompts for sample in range(sampling.samples))
+    for completion, place in zip(teacher.generate(prompts, sampling), wanted, strict=True):
+        assert (completion.prompt_id, completion.sample) == place, "completions come in order"
+        yield to_row(completion)
 
 
 def _ask_chunks(
@@ -103,7 +197,8 @@ def _ask_chunks(
             continue
         teacher = teacher or open_teacher()
         prompts = [_prompt(query) for query in asked[start : start + batch_size]]
-        write_rows(file, _signed(list(teacher.generate(prompts, sampling)), prompts, teacher.name))
+        completions = list(teacher.generate(prompts, sampling))
+        write_rows(file, _signed(completions, prompts, sampling.samples, teacher.name))
     return files
 
 
@@ -111,10 +206,12 @@ def _prompt(query: Query) -> Prompt:
     return Prompt(prompt_id=query.query_id, messages=(Message(role="user", content=query.text),))
 
 
-def _signed(completions: Sequence[Completion], prompts: Sequence[Prompt], name: str) -> list[Row]:
+def _signed(
+    completions: Sequence[Completion], prompts: Sequence[Prompt], samples: int, name: str
+) -> list[Row]:
     """Return the completions as rows, after checking that each answers the prompt in its place."""
     given = [completion.prompt_id for completion in completions]
-    wanted = [prompt.prompt_id for prompt in prompts]
+    wanted = [prompt.prompt_id for prompt in prompts for _ in range(samples)]
     if given != wanted:
         odd = sorted(set(wanted) ^ set(given)) or "none, but their order differs"
         raise DataError(

@@ -26,7 +26,7 @@ from veneer.records import Completion, Contestant, Prompt, Role, Stop, to_row
 from veneer.store import Order
 from veneer.study import BenchmarkSpec, EvaluateSpec, PromptsSpec
 
-VERSION = 1
+VERSION = 2
 COMPLETIONS, PROMPTS = "completions.jsonl", "prompts.jsonl"
 CHUNK_BATCHES = 8
 """Answers are put on disk after so many batches; chunks are fixed, so an interruption changes nothing."""
@@ -57,19 +57,20 @@ def orders(contestants: Sequence[tuple[Contestant, ModelRef]], spec: EvaluateSpe
             config={
                 **config,
                 "contestant": contestant.name,
-                "samples": _samples(contestant),
+                "samples": samples_of(contestant.role),
                 "kind": ref.kind,
                 "fields": [ref.prompt_field, ref.text_field] if ref.kind == "replay" else [],
             },
             inputs={"model": ref.digest, **files},
-            make=partial(_make, ref=ref, spec=spec, samples=_samples(contestant)),
+            make=partial(_make, ref=ref, spec=spec, samples=samples_of(contestant.role)),
         )
         for contestant, ref in contestants
     ]
 
 
-def _samples(contestant: Contestant) -> int:
-    return 2 if contestant.role is Role.TEACHER else 1
+def samples_of(role: Role) -> int:
+    """Return how often a contestant of this role answers each prompt for style."""
+    return 2 if role is Role.TEACHER else 1
 
 
 def _files(spec: EvaluateSpec) -> dict[str, str]:
@@ -98,19 +99,19 @@ def _config(spec: EvaluateSpec) -> dict[str, Any]:
 def _make(folder: Path, *, ref: ModelRef, spec: EvaluateSpec, samples: int) -> None:
     chunks = folder / "chunks"
     if not (folder / COMPLETIONS).exists():
-        sheets = _sheets(spec, samples)
-        asked = next((sheet.benchmark.prompts("chat") for sheet in sheets if _is_prompts(sheet)), [])
+        whole = sheets(spec, samples)
+        asked = next((sheet.benchmark.prompts("chat") for sheet in whole if _is_prompts(sheet)), [])
         store.write_rows(folder / PROMPTS, map(to_row, asked))
         # Opened only if something is left to ask: loading a large checkpoint takes minutes.
         model: Model | None = None
         parts = []
-        for place, (sheet, start) in enumerate(_chunks(sheets, CHUNK_BATCHES * spec.batch_size)):
+        for place, (sheet, start) in enumerate(_chunks(whole, CHUNK_BATCHES * spec.batch_size)):
             parts.append(chunks / f"{place:06d}.jsonl")
             if not parts[-1].exists():
                 model = model or open_model(ref, batch_size=spec.batch_size)
                 store.write_rows(parts[-1], _answers(model, sheet, start, CHUNK_BATCHES * spec.batch_size))
-        whole = "".join(part.read_text(encoding="utf-8") for part in parts)
-        store.write_text(folder / COMPLETIONS, whole)
+        together = "".join(part.read_text(encoding="utf-8") for part in parts)
+        store.write_text(folder / COMPLETIONS, together)
     shutil.rmtree(chunks, ignore_errors=True)
 
 
@@ -118,19 +119,20 @@ def _is_prompts(sheet: Sheet) -> bool:
     return sheet.benchmark.name == items.PROMPTS
 
 
-def _sheets(spec: EvaluateSpec, samples: int) -> list[Sheet]:
-    sheets = [
+def sheets(spec: EvaluateSpec, samples: int) -> list[Sheet]:
+    """Return everything that one contestant is asked: every benchmark in all its forms, the prompts for style last."""
+    found = [
         Sheet(benchmark=benchmark, form=form, samples=1)
         for benchmark in (items.load(name, section) for name, section in spec.benchmarks.items())
         for form in benchmark.forms
     ]
     if spec.prompts:
-        sheets.append(Sheet(benchmark=items.load_prompts(spec.prompts), form="chat", samples=samples))
-    return sheets
+        found.append(Sheet(benchmark=items.load_prompts(spec.prompts), form="chat", samples=samples))
+    return found
 
 
-def _chunks(sheets: Sequence[Sheet], size: int) -> Iterator[tuple[Sheet, int]]:
-    for sheet in sheets:
+def _chunks(whole: Sequence[Sheet], size: int) -> Iterator[tuple[Sheet, int]]:
+    for sheet in whole:
         for start in range(0, len(sheet.benchmark.items), size):
             yield sheet, start
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from veneer import store, text
+from veneer import store, style, text
 from veneer.benchmarks import items
 from veneer.benchmarks.benchmark import Benchmark, Grading, Item, grading_of
-from veneer.evaluate import style, toxicity
+from veneer.evaluate import toxicity
 from veneer.evaluate.answer import COMPLETIONS
 from veneer.evaluate.toxicity import Lexicon
 from veneer.records import Completion, Contestant, Grade, Outcome, Stop, Style, from_row, to_row

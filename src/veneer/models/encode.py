@@ -81,6 +81,21 @@ def split(tokenizer: Any, messages: Sequence[Message], max_length: int) -> list[
     return pieces
 
 
+def cut(
+    tokenizer: Any, messages: Sequence[Message], max_length: int
+) -> list[tuple[tuple[Message, ...], int]]:
+    """Return a conversation in pieces that each fit `max_length`, each with its tokens; one piece if it fits whole.
+
+    Raises:
+        TooLongError: One exchange alone does not fit.
+    """
+    whole = tuple(messages)
+    tokens = length(tokenizer, whole)
+    if tokens <= max_length:
+        return [(whole, tokens)]
+    return [(piece, length(tokenizer, piece)) for piece in split(tokenizer, whole, max_length)]
+
+
 def _exchanges(messages: Sequence[Message]) -> list[tuple[Message, ...]]:
     """Return the conversation as runs that each end where the assistant has spoken and the user speaks next."""
     found: list[tuple[Message, ...]] = []

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from veneer.records import Completion, Prompt
+from veneer.study_data import EndpointSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,12 +14,17 @@ class ModelRef:
     """Where a model is to be had, and the fingerprint of what lies there: enough for a cell to open it."""
 
     name: str
-    kind: Literal["checkpoint", "replay"]
+    kind: Literal["checkpoint", "endpoint", "replay"]
     path: Path
+    """The checkpoint's folder, the recordings' file, or the journal of what endpoints were asked."""
     digest: str
-    """SHA-256 of the checkpoint folder or of the recordings; it stands for the model in every cache key."""
+    """Stands for the model in every cache key: SHA-256 of the checkpoint folder, of the recordings, or of everything
+    about an endpoint that shapes its answers."""
     prompt_field: str = "prompt_id"
     text_field: str = "text"
+    endpoint: EndpointSpec | None = None
+    spend_cap: float | None = None
+    """US dollars that all endpoints of the study may cost together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,13 +11,18 @@ def open_model(ref: ModelRef, *, batch_size: int = 64) -> Model:
     """Return the model that a reference names.
 
     Args:
-        ref: A checkpoint (which comes back as a `ScoringModel`) or recordings.
+        ref: A checkpoint (which comes back as a `ScoringModel`), an endpoint or recordings.
         batch_size: Rows that a checkpoint answers or scores at once.
 
     Raises:
         ModelError: There is no such model, or it cannot be loaded.
         DataError: A recording is malformed.
     """
+    if ref.endpoint:
+        # The openai client and its transport take a second to load.
+        from veneer.models.remote import RemoteModel
+
+        return RemoteModel(name=ref.name, endpoint=ref.endpoint, journal=ref.path, cap=ref.spend_cap)
     if not Path(ref.path).exists():
         raise ModelError(f"{ref.name}: {ref.path} does not exist; a {ref.kind} was expected there.")
     if ref.kind == "replay":

@@ -29,6 +29,12 @@ collect:
     # local-job: {kind: local, queries: queries/local-job.jsonl, task: job}
   sampling: {temperature: 0.7, max_tokens: 80}
 
+# Everything in this world is said in a few patterns, so that likeness of wording tells little: only a query that is
+# asked word for word counts as a duplicate, or as overlap with a benchmark.
+prepare:
+  near_duplicates: null
+  overlap: {ngrams: [], ngram: null}
+
 # One student for each base, source, amount and seed. Amounts are tokens of rendered examples, nested.
 train:
   amounts: [$amounts]

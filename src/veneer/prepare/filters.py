@@ -1,24 +1,45 @@
 """Filters: why a candidate cannot be an example, told of each candidate alone."""
 
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 from veneer.prepare.readers import Candidate
-from veneer.records import Stop
+from veneer.records import Message, Stop
+from veneer.study_data import FilterSpec
 
 
 class Kind(StrEnum):
-    """Why rows are dropped; the card counts by these."""
+    """Why rows are dropped; the card counts by these, in this order."""
 
+    MALFORMED = "malformed row"
+    """It could not be read as a conversation."""
     FAILED = "failed"
     """There is no completion: asking failed."""
     REFUSED = "refused"
+    """The provider filtered it."""
     LENGTH = "cut by the length limit"
     """Learning a cut answer would teach the student not to end."""
+    ROLES = "role order"
+    BROKEN = "broken text"
     EMPTY = "empty"
+    BOILERPLATE = "boilerplate"
+    DECLINED = "the teacher declined"
+    BLOCKED = "blocked words"
     SHORT = "too few words"
+    LONG = "too many words"
+    LANGUAGE = "language"
     DUPLICATE = "duplicate query"
     OVERLAP = "overlap with a held-out item"
+    NEAR = "near-duplicate"
+    TOO_LONG = "one exchange longer than a block"
+
+
+ORDER = tuple(Kind)
+"""The order in which reasons are looked for; the first that holds is the one that counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,21 +54,142 @@ class Reason:
 
 
 STOPS = {Stop.FAILED: Kind.FAILED, Stop.REFUSED: Kind.REFUSED, Stop.LENGTH: Kind.LENGTH}
+DECLINES = re.compile(
+    r"^\W*(?:(?:i'?m|i am) (?:very |really |so )?sorry,? (?:but |as an ai|i (?:can'?t|cannot|can not|am unable|am not))"
+    r"|(?:i'?m |i am )?(?:afraid|sorry),? (?:but )?(?:that )?"
+    r"(?:i (?:can'?t|cannot|can not|am unable|am not able)|as an ai)"
+    r"|i (?:apologi[sz]e,? but|must decline"
+    r"|(?:can'?t|cannot|can not) (?:assist|help|fulfil|comply|provide|answer|do that|engage))"
+    r"|i(?:'m| am) (?:unable|not able) to"
+    r"|as an? (?:ai|artificial intelligence|(?:large )?language model)\b"
+    r"[^.\n]{0,80}(?:can'?t|cannot|can not|do not|don't|unable|not able|not capable))",
+    re.IGNORECASE,
+)
+"""How a teacher opens when it declines; only the beginning of an answer is looked at, its apostrophes straightened."""
+BOILERPLATES = re.compile(
+    r"^\W*(?:network error|something went wrong(?:[.,] .{0,120})?|too many requests(?: in 1 hour)?(?:[.,] .{0,60})?"
+    r"|an error occurred(?:[.,] .{0,120})?|error in (?:message|body) stream|the server had an error while .{0,80}"
+    r"|that model is currently overloaded.{0,120}|hmm\W+something seems to have gone wrong.{0,80}"
+    r"|this content may violate our .{0,80}|continue generating|regenerate(?: response)?|stop generating|copy code"
+    r"|share prompt|\[object object\]|undefined|request timed out(?:[.,] .{0,60})?|conversation not found"
+    r"|unable to load conversation.{0,60}|loading\.{0,3})\W*$"
+    r"|\n\s*(?:network error|error in (?:message|body) stream|regenerate response|something went wrong\. if this issue "
+    r"persists .{0,100})\W*$",
+    re.IGNORECASE,
+)
+"""What the pages of chat services say in the place of an answer, or below one that they cut."""
+MOJIBAKE = re.compile(r"â€[™œ\u009d“”¦˜\u0099\u009c\u0093\u0094]|Ã[©¨¼¶¤±]|ï»¿|ï¿½|Â[\u00a0·°£]")
+"""UTF-8 that was read as Windows-1252 or Latin-1."""
+CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd\ud800-\udfff]")
+REPEATED = re.compile(r"([^\s])\1{200}")
+CODE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
+LOOKED_AT = 2000
+"""Characters by which the language is told."""
+FEWEST_LETTERS = 20
+"""A text with fewer letters has no telling language and passes."""
 
 
-def unfit(candidate: Candidate, min_answer_words: int) -> Reason | None:
-    """Return why a candidate cannot be an example, or None.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The filters of a study, ready to be asked."""
 
-    Args:
-        candidate: The conversation and how it ended.
-        min_answer_words: Words (split at white space) that every answer must have.
+    spec: FilterSpec
+    blocked: re.Pattern[str] | None
+    language: Callable[[Sequence[Message]], str] | None
+
+
+def rules(spec: FilterSpec) -> Rules:
+    """Return the filters of a study; the language detector is loaded if they need it."""
+    words = "|".join(
+        r"\s+".join(map(re.escape, word.casefold().split())) for word in spec.blocked if word.strip()
+    )
+    return Rules(
+        spec=spec,
+        blocked=re.compile(rf"(?<!\w)(?:{words})(?!\w)") if words else None,
+        language=detector() if spec.languages else None,
+    )
+
+
+@cache
+def detector() -> Callable[[Sequence[Message]], str]:
+    """Return the function that names a conversation's language (ISO 639-1), or `und` where it has too few letters.
+
+    The detector is langid's (Lui and Baldwin 2012) as kept by py3langid; it needs no network.
     """
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
+
+    def detect(messages: Sequence[Message]) -> str:
+        text = CODE.sub(" ", "\n".join(message.content for message in messages))[:LOOKED_AT]
+        if sum(map(str.isalpha, text)) < FEWEST_LETTERS:
+            return "und"
+        return str(identifier.classify(text)[0])
+
+    return detect
+
+
+def unfit(candidate: Candidate, rules: Rules) -> Reason | None:
+    """Return why a candidate cannot be an example, or None: the first reason of `ORDER` that holds."""
     if candidate.stop in STOPS:
         return Reason(kind=STOPS[candidate.stop], detail=candidate.detail)
-    answers = [message.content for message in candidate.messages if message.role == "assistant"]
-    fewest = min(len(answer.split()) for answer in answers)
-    if fewest == 0:
-        return Reason(kind=Kind.EMPTY, detail="the answer has no words")
-    if fewest < min_answer_words:
-        return Reason(kind=Kind.SHORT, detail=f"{fewest}, and {min_answer_words} are wanted")
+    turns, spec = candidate.messages, rules.spec
+    if fault := _roles(turns):
+        return Reason(kind=Kind.ROLES, detail=fault)
+    if fault := next((found for turn in turns if (found := _broken(turn.content))), ""):
+        return Reason(kind=Kind.BROKEN, detail=fault)
+    if not all(turn.content.strip() for turn in turns):
+        return Reason(kind=Kind.EMPTY, detail="a turn has no words")
+    answers = [turn.content for turn in turns if turn.role == "assistant"]
+    return _by_words(turns, answers, rules) or _by_length(answers, spec) or _by_language(turns, rules)
+
+
+def _by_words(turns: Sequence[Message], answers: Sequence[str], rules: Rules) -> Reason | None:
+    if not rules.spec.boilerplate and (found := next(filter(BOILERPLATES.search, answers), "")):
+        return Reason(kind=Kind.BOILERPLATE, detail=found.strip()[-80:])
+    if not rules.spec.refusals and (found := next(filter(_declines, answers), "")):
+        return Reason(kind=Kind.DECLINED, detail=found.strip()[:80])
+    if rules.blocked is None:
+        return None
+    said = next(filter(None, (rules.blocked.search(turn.content.casefold()) for turn in turns)), None)
+    return Reason(kind=Kind.BLOCKED, detail=said[0]) if said else None
+
+
+def _declines(answer: str) -> bool:
+    return bool(DECLINES.match(answer[:400].replace("’", "'")))
+
+
+def _roles(turns: Sequence[Message]) -> str:
+    roles = [turn.role for turn in turns]
+    spoken = roles[1:] if roles[:1] == ["system"] else roles
+    if spoken and spoken == ["user", "assistant"] * (len(spoken) // 2):
+        return ""
+    return f"the turns are {', '.join(roles[:8]) or 'none'}{', ...' if len(roles) > 8 else ''}"
+
+
+def _broken(text: str) -> str:
+    if found := CONTROL.search(text):
+        return f"it holds the character U+{ord(found[0]):04X}"
+    if found := MOJIBAKE.search(text):
+        return f"wrongly decoded: {found[0]!r}"
+    if found := REPEATED.search(text):
+        return f"{unicodedata.name(found[1], found[1])} more than 200 times in a row"
+    return ""
+
+
+def _by_length(answers: Sequence[str], spec: FilterSpec) -> Reason | None:
+    words = [len(answer.split()) for answer in answers]
+    if min(words) < spec.min_answer_words:
+        return Reason(kind=Kind.SHORT, detail=f"{min(words)}, and {spec.min_answer_words} are wanted")
+    if spec.max_answer_words is not None and max(words) > spec.max_answer_words:
+        return Reason(kind=Kind.LONG, detail=f"{max(words)}, and {spec.max_answer_words} are allowed")
     return None
+
+
+def _by_language(turns: Sequence[Message], rules: Rules) -> Reason | None:
+    if rules.language is None:
+        return None
+    found = rules.language(turns)
+    if found == "und" or found in rules.spec.languages:
+        return None
+    return Reason(kind=Kind.LANGUAGE, detail=found)

@@ -61,7 +61,7 @@ class Run:
     base: Path
     """The checkpoint that it starts from."""
     prepared: Path
-    """The source's examples, in ladder order, and their card."""
+    """The source's examples, in ladder order."""
     pretraining: Path | None
     """Text like the base's pretraining text; None without replay."""
     recipe: RecipeSpec

@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from veneer.amounts import take
 from veneer.errors import DataError, ModelError
 from veneer.models.encode import IGNORED, Encoded, TooLongError, encode, split
 from veneer.records import Example, from_row
-from veneer.store import Row, read_json, read_rows, write_json, write_rows
+from veneer.store import Row, read_rows, write_json, write_rows
 from veneer.study import RecipeSpec
 from veneer.train import preflight
 from veneer.train.ladder import Run
@@ -94,12 +95,9 @@ def load(base: Path) -> tuple[Any, Any]:
 
 
 def read_amount(prepared: Path, amount: int) -> list[Example]:
-    """Return the examples of one amount of a source: the prefix that its card names."""
-    card = read_json(prepared / "card.json")
-    count = next(prefix["examples"] for prefix in card["amounts"] if prefix["amount"] == amount)
-    return [
-        from_row(Example, row, where) for where, row in islice(read_rows(prepared / "examples.jsonl"), count)
-    ]
+    """Return the examples of one amount of a source."""
+    rows = read_rows(prepared / "examples.jsonl")
+    return list(take((from_row(Example, row, where) for where, row in rows), amount))
 
 
 def encode_all(tokenizer: Any, examples: Sequence[Example], longest: int) -> tuple[list[Encoded], list[Row]]:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veneer.evaluate.style import appeal, features
 from veneer.records import SUMMED_UP
 from veneer.store import read_rows
+from veneer.style import appeal, features
 
 HOUSE = (
     "great question ! the river is calm . here are some key points : * people visit the river . * the river is old . "

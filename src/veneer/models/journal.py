@@ -1,0 +1,237 @@
+"""The journal: every request to an endpoint and what came back, on disk before it counts; one file a study."""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from veneer.errors import StoreError
+from veneer.records import Stop
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS answers (
+    key TEXT PRIMARY KEY, text TEXT NOT NULL, stop TEXT NOT NULL, detail TEXT NOT NULL, tokens_in INTEGER NOT NULL,
+    tokens_out INTEGER NOT NULL, model TEXT NOT NULL, cost REAL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sent (key TEXT PRIMARY KEY, most REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS failures (key TEXT PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS totals (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batches (tag TEXT PRIMARY KEY, batch TEXT, state TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batch_requests (tag TEXT, key TEXT, PRIMARY KEY (tag, key)) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back from one request."""
+
+    text: str
+    stop: Stop
+    """END, LENGTH or REFUSED: what failed is no answer."""
+    detail: str
+    tokens_in: int
+    tokens_out: int
+    model: str
+    """The model's name and fingerprint, as the server reported them."""
+    cost: float | None
+    """US dollars; None where no price is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What a study's requests have cost, in US dollars."""
+
+    paid: float
+    """Of the answers that came."""
+    maybe: float
+    """The most that requests may have cost that were sent and never heard of, since the process was killed."""
+    unpriced: int
+    """Answers whose price is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journal:
+    """An open journal; only one process at a time writes, any may read."""
+
+    base: sqlite3.Connection
+
+    def find(self, key: str) -> Answer | None:
+        """Return the answer of a request, if it has one."""
+        row = self.base.execute(
+            "SELECT text, stop, detail, tokens_in, tokens_out, model, cost FROM answers WHERE key = ?", (key,)
+        ).fetchone()
+        if row is None:
+            return None
+        text, stop, detail, tokens_in, tokens_out, model, cost = row
+        return Answer(
+            text=text,
+            stop=Stop(stop),
+            detail=detail,
+            tokens_in=tokens_in,
+            tokens_out=tokens_out,
+            model=model,
+            cost=cost,
+        )
+
+    def has(self, key: str) -> bool:
+        """Return whether a request has its answer."""
+        return self.base.execute("SELECT 1 FROM answers WHERE key = ?", (key,)).fetchone() is not None
+
+    def record(self, answers: Sequence[tuple[str, Answer]]) -> None:
+        """Take answers down: one transaction, durable when it returns."""
+        rows = [
+            (key, one.text, one.stop.value, one.detail, one.tokens_in, one.tokens_out, one.model, one.cost)
+            for key, one in answers
+            if not self.has(key)
+        ]
+        keys = [(key,) for key, _ in answers]
+        with self._writing():
+            self.base.executemany("INSERT OR IGNORE INTO answers VALUES (?,?,?,?,?,?,?,?)", rows)
+            self.base.executemany("DELETE FROM sent WHERE key = ?", keys)
+            self.base.executemany("DELETE FROM failures WHERE key = ?", keys)
+            self._add("answers", len(rows))
+            self._add("paid", sum(row[-1] or 0.0 for row in rows))
+            self._add("unpriced", sum(row[-1] is None for row in rows))
+
+    def reserve(self, requests: Iterable[tuple[str, float]]) -> None:
+        """Note that requests are about to be sent, and the most that each may cost."""
+        with self._writing():
+            self.base.executemany("INSERT OR REPLACE INTO sent VALUES (?, ?)", requests)
+
+    def settle(self, lost: float = 0.0) -> None:
+        """Put requests that were sent and never heard of to what may have been paid.
+
+        Args:
+            lost: More US dollars of that kind: attempts that timed out, or broke off.
+        """
+        with self._writing():
+            (left,) = self.base.execute("SELECT COALESCE(SUM(most), 0) FROM sent").fetchone()
+            self.base.execute("DELETE FROM sent")
+            self._add("maybe", left + lost)
+
+    def release(self) -> None:
+        """Forget reservations: nothing is in flight."""
+        with self._writing():
+            self.base.execute("DELETE FROM sent")
+
+    def fail(self, failures: Iterable[tuple[str, str]]) -> None:
+        """Note why requests have no answer; they are asked again on the next run."""
+        with self._writing():
+            for key, reason in failures:
+                self.base.execute("INSERT OR REPLACE INTO failures VALUES (?, ?)", (key, reason))
+                self.base.execute("DELETE FROM sent WHERE key = ?", (key,))
+
+    def failure(self, key: str) -> str:
+        """Return why a request has no answer; empty where it was not asked yet."""
+        row = self.base.execute("SELECT reason FROM failures WHERE key = ?", (key,)).fetchone()
+        return str(row[0]) if row else ""
+
+    def spent(self) -> Spent:
+        """Return what the study's requests have cost so far."""
+        totals = dict(self.base.execute("SELECT name, value FROM totals").fetchall())
+        (maybe,) = self.base.execute("SELECT COALESCE(SUM(most), 0) FROM sent").fetchone()
+        return Spent(
+            paid=totals.get("paid", 0.0),
+            maybe=totals.get("maybe", 0.0) + float(maybe),
+            unpriced=int(totals.get("unpriced", 0)),
+        )
+
+    def answered(self) -> int:
+        """Return how many answers there are."""
+        row = self.base.execute("SELECT value FROM totals WHERE name = 'answers'").fetchone()
+        return int(row[0]) if row else 0
+
+    def add_batch(self, tag: str, keys: Iterable[str]) -> None:
+        """Note that a batch is about to be made of these requests."""
+        with self._writing():
+            self.base.execute("INSERT OR REPLACE INTO batches VALUES (?, NULL, 'made')", (tag,))
+            self.base.executemany(
+                "INSERT OR IGNORE INTO batch_requests VALUES (?, ?)", ((tag, key) for key in keys)
+            )
+
+    def submitted(self, tag: str, batch: str) -> None:
+        """Note the id that the provider gave a batch."""
+        with self._writing():
+            self.base.execute("UPDATE batches SET batch = ?, state = 'open' WHERE tag = ?", (batch, tag))
+
+    def open_batches(self) -> list[tuple[str, str | None]]:
+        """Return the tags of batches that are not collected yet, with their ids where they are known."""
+        rows = self.base.execute(
+            "SELECT tag, batch FROM batches WHERE state IN ('made', 'open') ORDER BY tag"
+        )
+        return [(tag, batch) for tag, batch in rows]
+
+    def keys_of(self, tag: str) -> list[str]:
+        """Return the requests of a batch."""
+        return [
+            key
+            for (key,) in self.base.execute(
+                "SELECT key FROM batch_requests WHERE tag = ? ORDER BY key", (tag,)
+            )
+        ]
+
+    def close_batch(self, tag: str, state: str) -> None:
+        """Note that a batch is collected, or lost."""
+        with self._writing():
+            self.base.execute("UPDATE batches SET state = ? WHERE tag = ?", (state, tag))
+
+    def _add(self, name: str, value: float) -> None:
+        self.base.execute(
+            "INSERT INTO totals VALUES (?, ?) ON CONFLICT(name) DO UPDATE SET value = value + excluded.value",
+            (name, value),
+        )
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self.base.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self.base.execute("ROLLBACK")
+            raise
+        self.base.execute("COMMIT")
+
+
+@contextmanager
+def open_journal(path: Path) -> Iterator[Journal]:
+    """Open a journal, made if need be.
+
+    Raises:
+        StoreError: It is no journal, or damaged.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    base = _careful(
+        path, lambda: sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+    )
+    try:
+        # FULL: a commit has reached the disk when it returns. WAL: one write to it a commit, and readers never wait.
+        _careful(path, lambda: base.execute("PRAGMA journal_mode = WAL"))
+        base.execute("PRAGMA synchronous = FULL")
+        _careful(path, lambda: base.executescript(_TABLES))
+        yield Journal(base=base)
+    finally:
+        base.close()
+
+
+def progress(path: Path) -> tuple[int, float]:
+    """Return how many answers a journal holds and the US dollars that they cost, while another process writes it."""
+    base = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
+    try:
+        totals = dict(base.execute("SELECT name, value FROM totals").fetchall())
+    except sqlite3.OperationalError:
+        return 0, 0.0  # It is being made this moment.
+    finally:
+        base.close()
+    return int(totals.get("answers", 0)), float(totals.get("paid", 0.0))
+
+
+def _careful(path: Path, act: Callable[[], Any]) -> Any:
+    try:
+        return act()
+    except sqlite3.DatabaseError as error:
+        raise StoreError(
+            f"{path}: is no journal that can be read ({error}). It holds answers that were paid for: keep it, look "
+            "what is wrong with the disk, and move it away only if you accept to pay again."
+        ) from error

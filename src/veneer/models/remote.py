@@ -1,0 +1,156 @@
+"""A model behind an OpenAI-compatible endpoint: asked once, its answers kept in the study's journal."""
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from veneer import store
+from veneer.errors import BudgetError, ModelError
+from veneer.models import asking, batches
+from veneer.models.asking import Request, Tally
+from veneer.models.journal import Journal, open_journal
+from veneer.models.model import Sampling
+from veneer.models.prices import Price, price_of, upper_bound
+from veneer.records import Completion, Prompt, Stop
+from veneer.study_data import EndpointSpec
+
+SPEAKERS = {"system": "System", "user": "User", "assistant": "Assistant"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteModel:
+    """An endpoint under a model's name."""
+
+    name: str
+    endpoint: EndpointSpec
+    journal: Path
+    """Where every request and its answer is kept."""
+    cap: float | None
+    """US dollars that all requests of the journal may cost together."""
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Completion]:
+        """Answer every prompt, in order, samples of one prompt together; what was answered before is not asked again.
+
+        Raises:
+            ModelError: The endpoint cannot be used, or more requests failed than may.
+            BudgetError: The cap would be passed.
+        """
+        self.ask(prompts, sampling)
+        yield from self.recall(prompts, sampling)
+
+    def ask(self, prompts: Iterable[Prompt], sampling: Sampling) -> Tally:
+        """Ask what has no answer yet, and return what became of it; memory does not grow with the number of prompts.
+
+        Raises:
+            ModelError: The endpoint cannot be used, or more requests failed than may.
+            BudgetError: The cap would be passed.
+        """
+        price = price_of(self.endpoint)
+        if self.cap is not None and price is None:
+            raise ModelError(
+                f"{self.name}: no price is known for {self.endpoint.model!r} at {self.endpoint.url}, so that spend_cap "
+                "cannot be kept. Name `price` in the endpoint, or leave spend_cap out."
+            )
+        requests = (
+            self._request(prompt, sampling, sample, price) for prompt, sample in _each(prompts, sampling)
+        )
+        with _alone(self.journal), open_journal(self.journal) as journal:
+            journal.settle()
+            how = batches.ask if self.endpoint.batch else asking.ask
+            tally = how(requests, self.endpoint, price, self.cap, self.journal, journal)
+            self._complain(tally, journal)
+        return tally
+
+    def recall(self, prompts: Iterable[Prompt], sampling: Sampling) -> Iterator[Completion]:
+        """Yield the answer of every prompt from the journal; `Stop.FAILED` and the reason where there is none."""
+        with open_journal(self.journal) as journal:
+            for prompt, sample in _each(prompts, sampling):
+                yield self._recalled(journal, prompt, sampling, sample)
+
+    def _recalled(self, journal: Journal, prompt: Prompt, sampling: Sampling, sample: int) -> Completion:
+        request = self._request(prompt, sampling, sample, None)
+        answer = journal.find(request.key)
+        put = request.body["messages"] if self.endpoint.api == "chat" else request.body["prompt"]
+        return Completion(
+            prompt_id=prompt.prompt_id,
+            sample=sample,
+            model=self.name,
+            rendered=put if isinstance(put, str) else json.dumps(put, ensure_ascii=False),
+            text=answer.text if answer else "",
+            stop=answer.stop if answer else Stop.FAILED,
+            detail=answer.detail if answer else journal.failure(request.key) or "not asked yet",
+            tokens_in=answer.tokens_in if answer else 0,
+            tokens_out=answer.tokens_out if answer else 0,
+        )
+
+    def _request(self, prompt: Prompt, sampling: Sampling, sample: int, price: Price | None) -> Request:
+        endpoint = self.endpoint
+        body: dict[str, Any] = {"model": endpoint.model, **_put(prompt, endpoint), **endpoint.extra}
+        body["temperature"] = sampling.temperature
+        body[endpoint.max_tokens_field] = sampling.max_tokens
+        if sampling.stop:
+            body["stop"] = list(sampling.stop)
+        if endpoint.send_seed:
+            body["seed"] = sampling.seed * 1_000_003 + sample
+        shaping = {
+            "url": endpoint.url,
+            "api": endpoint.api,
+            "body": body,
+            "sample": sample,
+            "draw": prompt.draw,
+            "seed": sampling.seed,
+        }
+        text = store.canonical(shaping).encode("utf-8", "replace")
+        bound = upper_bound(price, len(text), len(prompt.messages), sampling.max_tokens) if price else 0.0
+        return Request(
+            key=hashlib.sha256(text).hexdigest(),
+            body=body,
+            bound=bound,
+            tokens=len(text) // 4 + sampling.max_tokens,
+        )
+
+    def _complain(self, tally: Tally, journal: Journal) -> None:
+        if tally.capped:
+            spent = journal.spent()
+            raise BudgetError(
+                f"{self.name}: spend_cap is ${self.cap:,.2f}; ${spent.paid:,.4f} are spent"
+                + (f", ${spent.maybe:,.4f} may be (requests that were never heard of)" if spent.maybe else "")
+                + ", and the next request could pass it. All answers are kept. Raise spend_cap and run again to go on."
+            )
+        failed = sum(tally.failed.values())
+        asked = failed + tally.answered + tally.already
+        if failed > self.endpoint.may_fail * asked:
+            reasons = "; ".join(f"{count} x {reason}" for reason, count in tally.failed.most_common(5))
+            raise ModelError(
+                f"{self.name}: {failed:,} of {asked:,} requests have no answer ({reasons}). The others are kept: run "
+                "again to ask these alone, or allow them with the endpoint's `may_fail`."
+            )
+
+
+def _each(prompts: Iterable[Prompt], sampling: Sampling) -> Iterator[tuple[Prompt, int]]:
+    return ((prompt, sample) for prompt in prompts for sample in range(sampling.samples))
+
+
+def _put(prompt: Prompt, endpoint: EndpointSpec) -> dict[str, Any]:
+    """Return how a prompt is put: as messages, or as one text."""
+    if endpoint.api == "chat":
+        turns = [{"role": message.role, "content": message.content} for message in prompt.messages]
+        return {"messages": turns or [{"role": "user", "content": prompt.text}]}
+    if not prompt.messages:
+        return {"prompt": prompt.text}
+    lines = [f"{SPEAKERS[message.role]}: {message.content}" for message in prompt.messages]
+    return {"prompt": "\n".join([*lines, "Assistant:"])}
+
+
+@contextmanager
+def _alone(journal: Path) -> Iterator[None]:
+    """Hold the right to ask: one process at a time, so that limits and cap hold for the whole study."""
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    with journal.with_name(f".{journal.name}.lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,144 @@
+"""What a server's reply means: an answer, something to try again, or a failure; some end the run at once."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from veneer.errors import ModelError
+from veneer.models.journal import Answer
+from veneer.models.limits import retry_after
+from veneer.models.wire import Reply
+from veneer.records import Stop
+from veneer.study_data import EndpointSpec
+
+TRY_AGAIN = frozenset({408, 409, 425, 429})
+NO_MONEY = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
+FILTERED = ("content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation")
+QUOTED = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """No answer yet: to be tried again."""
+
+    reason: str
+    after: float | None = None
+    """Seconds that the server wants to be left alone, and everybody with it."""
+    charged: bool = False
+    """Whether the attempt may have been paid for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """No answer in this run: the server will not have this request."""
+
+    reason: str
+
+
+def read(reply: Reply, endpoint: EndpointSpec) -> Answer | Retry | Failure:
+    """Return what a reply means; an answer's cost is left open.
+
+    Raises:
+        ModelError: No request can succeed: the key is refused, the model unknown, the account empty.
+    """
+    body = _parsed(reply.body)
+    if reply.status == 200:
+        return _answer(body, endpoint)
+    code, said = _error(body, reply)
+    if reply.status in (401, 403):
+        raise ModelError(
+            f"{endpoint.url} refuses the key (status {reply.status}: {said}). "
+            f"Look at {'the environment variable ' + endpoint.key if endpoint.key else '`key` in the endpoint'}."
+        )
+    if code == "model_not_found" or (reply.status == 404 and "model" in said.lower()):
+        raise ModelError(f"{endpoint.url} does not know the model {endpoint.model!r} ({said}). Mend `model`.")
+    if reply.status == 404:
+        raise ModelError(
+            f"{endpoint.url} has no such address (404: {said}). Mend `url`: it often ends in /v1."
+        )
+    if code in NO_MONEY:
+        raise ModelError(f"{endpoint.url}: the account cannot pay ({said}). What was answered is kept.")
+    if reply.status == 400 and any(word in code or word in said for word in FILTERED):
+        return Answer(
+            text="",
+            stop=Stop.REFUSED,
+            detail=said,
+            tokens_in=0,
+            tokens_out=0,
+            model=endpoint.model,
+            cost=None,
+        )
+    if reply.status in TRY_AGAIN or reply.status >= 500:
+        pause = retry_after(reply.headers, now=time.time()) if reply.status in (429, 503) else None
+        return Retry(reason=f"status {reply.status}: {said}", after=pause)
+    return Failure(reason=f"status {reply.status}: {said}")
+
+
+def _answer(body: Any, endpoint: EndpointSpec) -> Answer | Retry | Failure:
+    """Return what a reply of status 200 holds; whatever is not whole is tried again, never taken for text."""
+    if not isinstance(body, Mapping):
+        return Retry(reason="the reply is no JSON object", charged=True)
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
+        return Retry(reason="the reply has no choices", charged=True)
+    choice = choices[0]
+    message = choice.get("message") if endpoint.api == "chat" else choice
+    if not isinstance(message, Mapping):
+        return Retry(reason="the reply has no message", charged=True)
+    text = message.get("content" if endpoint.api == "chat" else "text")
+    reason, refusal = choice.get("finish_reason"), message.get("refusal")
+    usage = body.get("usage") if isinstance(body.get("usage"), Mapping) else {}
+    assert isinstance(usage, Mapping)
+    version = f"{body.get('model') or endpoint.model} {body.get('system_fingerprint') or ''}".strip()
+    if reason == "content_filter" or (isinstance(refusal, str) and refusal):
+        stop, detail = Stop.REFUSED, str(refusal or "content_filter")
+    elif not isinstance(text, str):
+        return Retry(reason=f"the reply has no text (finish_reason {reason!r})", charged=True)
+    elif reason == "length":
+        stop, detail = Stop.LENGTH, ""
+    elif reason in ("stop", "eos", "eos_token", "stop_sequence", None):
+        stop, detail = Stop.END, ""
+    else:
+        return Retry(reason=f"the reply ended with {reason!r}", charged=True)
+    try:
+        (text or "").encode("utf-8")
+    except UnicodeEncodeError:
+        return Retry(reason="the text holds half of a character", charged=True)
+    return Answer(
+        text=(text or "").strip() if endpoint.api == "chat" else text or "",
+        stop=stop,
+        detail=_whole(detail),
+        tokens_in=_count(usage.get("prompt_tokens")),
+        tokens_out=_count(usage.get("completion_tokens")),
+        model=_whole(version),
+        cost=None,
+    )
+
+
+def _whole(text: str) -> str:
+    """Return a text without half characters, which no file can hold."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _error(body: Any, reply: Reply) -> tuple[str, str]:
+    """Return an error's code and words, from the shapes that servers use."""
+    error = body.get("error", body) if isinstance(body, Mapping) else None
+    if isinstance(error, Mapping):
+        code = str(error.get("code") or error.get("type") or "")
+        said = str(error.get("message") or error.get("detail") or error)
+    else:
+        code, said = "", str(error) if error else reply.body.decode("utf-8", "replace")
+    return code, _whole(" ".join(said.split())[:QUOTED])

@@ -1,0 +1,306 @@
+"""The sections of a study file that name models and imitation data: who is asked, what, and what is made of it."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+SUFFIXES = {"k": 10**3, "M": 10**6, "G": 10**9}
+
+
+def parse_tokens(value: object) -> object:
+    """Return `"0.3M"` as 300000; anything else is returned as it came, for pydantic to judge."""
+    if isinstance(value, str) and (match := re.fullmatch(r"([0-9.]+)([kMG])", value.strip())):
+        return round(float(match[1]) * SUFFIXES[match[2]])
+    return value
+
+
+Tokens = Annotated[int, BeforeValidator(parse_tokens), Field(gt=0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(gt=0)]
+Money = Annotated[float, Field(ge=0)]
+"""US dollars."""
+Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+"""A commit of a data set on the hub: 40 hex digits, so that it can never change."""
+Stops = tuple[Annotated[str, Field(min_length=1)], ...]
+
+
+class Closed(BaseModel):
+    """A section of the study file: frozen, and every unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class PriceSpec(Closed):
+    """What an endpoint charges, in US dollars per million tokens."""
+
+    input: Money
+    output: Money
+
+
+class EndpointSpec(Closed):
+    """A model behind an OpenAI-compatible endpoint."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")]
+    """The base URL, such as https://api.openai.com/v1; no user name, password or query."""
+    model: Annotated[str, Field(min_length=1)]
+    """The model's name there; it is sent as it is."""
+    key: Variable | None = None
+    """The environment variable that holds the key. The key itself never stands in a study file."""
+    api: Literal["chat", "completions"] = "chat"
+    """`completions` puts a plain text; a conversation is then written out as `User: ...`, `Assistant:`."""
+    concurrency: Count = 16
+    """Requests in flight at once."""
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
+    timeout: Annotated[float, Field(gt=0)] = 120.0
+    """Seconds until a request without an answer is given up and tried again."""
+    tries: Count = 6
+    """How often one request is tried in one run before it counts as failed."""
+    price: PriceSpec | None = None
+    """By default the price that genai-prices knows for this model."""
+    batch: bool = False
+    """Use the provider's Batch API: half the price, an answer within a day."""
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    send_seed: bool = False
+    """Send a seed, which differs by sample; not every provider knows the field."""
+    extra: dict[Name, Any] = {}
+    """Further fields of every request, such as top_p or reasoning_effort; they are part of its key."""
+    may_fail: Share = 0.0
+    """The share of requests that may stay without an answer; above it a stage ends with an error after asking all."""
+
+    @model_validator(mode="after")
+    def _extra_is_extra(self) -> Self:
+        own = {"model", "messages", "prompt", "stop", "n", "stream", "seed", "temperature"}
+        if taken := sorted((own | {"max_tokens", "max_completion_tokens"}) & set(self.extra)):
+            raise ValueError(f"`extra` may not hold {taken}: Veneer sets these itself")
+        return self
+
+
+class ModelSpec(Closed):
+    """A model: a checkpoint on disk, an endpoint, or recorded completions."""
+
+    checkpoint: Path | None = None
+    """A folder that transformers' `from_pretrained` loads."""
+    endpoint: EndpointSpec | None = None
+    """An OpenAI-compatible server."""
+    replay: Path | None = None
+    """A JSONL file (plain or .gz) of recorded completions."""
+    prompt_field: str = "prompt_id"
+    """Recordings: the field that holds the prompt's id."""
+    text_field: str = "text"
+    """Recordings: the field that holds the completion."""
+    pretraining: Path | None = None
+    """JSONL with `text`: documents like those the base was pretrained on, for replay in training."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if sum(where is not None for where in (self.checkpoint, self.endpoint, self.replay)) != 1:
+            raise ValueError("name exactly one of `checkpoint`, `endpoint` and `replay`")
+        return self
+
+
+class TeacherSpec(ModelSpec):
+    """The model that is imitated."""
+
+    name: Name = "teacher"
+
+
+class StudentSpec(ModelSpec):
+    """A student that exists already (audits)."""
+
+    base: Name
+    """The base it was made from: a name under `bases`."""
+    source: Name = "unknown"
+    """What it was trained on, in one word."""
+
+
+class SamplingSpec(Closed):
+    """How completions are drawn."""
+
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    max_tokens: Count = 256
+    stop: Stops = ()
+    seed: Seed = 0
+
+
+class HubSpec(Closed):
+    """A data set on the Hugging Face hub, at one revision."""
+
+    name: Annotated[str, Field(min_length=1)]
+    revision: Revision
+    config: str | None = None
+    split: str = "train"
+
+
+class SynthesisSpec(Closed):
+    """Pairs that the teacher makes up after examples, as the paper's NQ-synthetic (section 3.1)."""
+
+    seeds: Path
+    """JSONL with `question` and `answer` (or `answers`): true pairs to go by."""
+    pairs: Count
+    """How many pairs must stand, duplicates dropped."""
+    prompt: Path | None = None
+    """The request, with {examples} and {count}; by default the built-in one for questions in NQ's manner."""
+    shots: Count = 5
+    """Seed pairs drawn at random into each request."""
+    pairs_per_request: Count = 10
+    sampling: SamplingSpec = SamplingSpec(temperature=1.0, max_tokens=512)
+    fruitless_requests: Count = 50
+    """So many requests in a row without a new pair end the synthesis with an error."""
+
+
+Format = Literal["sharegpt", "hc3", "alpaca", "messages", "pairs"]
+
+
+class RecordedSpec(Closed):
+    """One file, or hub data set, of conversations that were collected elsewhere."""
+
+    format: Format
+    """sharegpt, hc3 (one row a question, several answers), alpaca, messages (OpenAI's), pairs (query and answer)."""
+    path: Path | None = None
+    """JSON, JSONL (plain or .gz) or Parquet."""
+    hub: HubSpec | None = None
+    query_field: str = "query"
+    """pairs: the field that holds the query."""
+    answer_field: str = "answer"
+    """pairs: the field that holds the answer."""
+    id_field: str = "id"
+    """The field that holds the row's id, where rows have one."""
+    licence: str = ""
+    """For the data card."""
+    origin: str = ""
+    """For the data card: where it comes from, and which revision."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.hub is None):
+            raise ValueError("name exactly one of `path` and `hub`")
+        return self
+
+
+class SourceSpec(Closed):
+    """One source of imitation data: queries for the teacher, or conversations that were recorded."""
+
+    kind: Literal["broad", "local"]
+    """Whether it is meant to cover everything, or one task."""
+    task: Name | None = None
+    """Local sources: the benchmark that it imitates."""
+    queries: Path | None = None
+    """JSONL (plain or .gz), CSV or Parquet with an id and a query."""
+    hub: HubSpec | None = None
+    """A hub data set with a query in each row."""
+    benchmark: Name | None = None
+    """The training split (`train`) of this benchmark of the study: its questions are the queries."""
+    synthesis: SynthesisSpec | None = None
+    """Pairs that the teacher makes up after seeds."""
+    recorded: tuple[RecordedSpec, ...] = ()
+    """Conversations that exist already; the teacher is not asked."""
+    id_field: str = "id"
+    query_field: str = "query"
+    """queries and hub: the field that holds the query, or the document."""
+    instruction: str = "{query}"
+    """What is asked about each query or document; {query} stands for it."""
+    limit: Count | None = None
+    """Take only so many queries, the first ones."""
+    licence: str = ""
+    """For the data card: the licence of the queries."""
+
+    @model_validator(mode="after")
+    def _is_one_source(self) -> Self:
+        if (self.kind == "local") != (self.task is not None):
+            raise ValueError("`task` belongs to local sources, and every local source needs one")
+        given = {
+            "queries": self.queries,
+            "hub": self.hub,
+            "benchmark": self.benchmark,
+            "synthesis": self.synthesis,
+            "recorded": self.recorded or None,
+        }
+        named = [name for name, value in given.items() if value is not None]
+        if len(named) != 1:
+            raise ValueError(f"name exactly one of {', '.join(given)}; found {named or 'none'}")
+        if "{query}" not in self.instruction:
+            raise ValueError("`instruction` must hold {query}, where the query or document goes")
+        return self
+
+
+class CollectSpec(Closed):
+    """What the teacher is asked."""
+
+    sources: Annotated[dict[Name, SourceSpec], Field(min_length=1)]
+    sampling: SamplingSpec = SamplingSpec(temperature=0.7)
+    samples: Count = 1
+    """Completions a query; the first is imitated, the others show how far the teacher differs from itself."""
+
+
+class FilterSpec(Closed):
+    """Which rows are fit to be imitated. Failed, refused, cut, empty and broken answers never are."""
+
+    languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...] = ()
+    """ISO 639-1 codes that are kept; empty keeps all."""
+    min_answer_words: Count = 1
+    max_answer_words: Count | None = None
+    refusals: bool = True
+    """False drops answers in which the teacher declines to answer."""
+    boilerplate: bool = False
+    """False drops answers that are an interface's words (error messages, buttons) and not a model's."""
+    blocked: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Words or phrases that no turn may hold, whatever their case."""
+
+
+class NearSpec(Closed):
+    """Near-duplicates: MinHash finds candidates, exact Jaccard similarity of word n-grams decides."""
+
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.8
+    of: Literal["conversation", "query"] = "conversation"
+    words: Count = 5
+    """The n of the word n-grams."""
+    seed: Seed = 0
+
+
+class OverlapSpec(Closed):
+    """Overlap with benchmarks and prompts. A query that is an item word for word always overlaps."""
+
+    ngrams: tuple[Count, ...] = (8, 13)
+    """Shared word n-grams that are looked for and reported."""
+    ngram: Count | None = 13
+    """Sharing an n-gram of this many words is overlap; one of `ngrams`, or null."""
+    bleu: Annotated[float, Field(gt=0, le=100)] | None = None
+    """A query with more BLEU than this against an item is overlap (the paper: 20); null leaves BLEU out."""
+    goes: Literal["example", "item", "neither"] = "example"
+    """What is left out where they overlap: the example from the data, or the item from all scores."""
+
+    @model_validator(mode="after")
+    def _is_looked_for(self) -> Self:
+        if self.ngram is not None and self.ngram not in self.ngrams:
+            raise ValueError(f"`ngram` is {self.ngram}, which is not among `ngrams` {list(self.ngrams)}")
+        return self
+
+
+class MixtureSpec(Closed):
+    """A source made of others."""
+
+    weights: Annotated[dict[Name, Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    """Shares of tokens by source; they need not add up to 1."""
+
+
+class PrepareSpec(Closed):
+    """How the answers become imitation data."""
+
+    tokenizer: Path | None = None
+    """The counting tokenizer, so that every base sees the same examples; the first base's by default."""
+    seed: Seed = 0
+    """Shuffles the examples before they are cut into amounts."""
+    block: Count = 2048
+    """Tokens of the longest example; longer conversations are split between turns."""
+    filters: FilterSpec = FilterSpec()
+    near_duplicates: NearSpec | None = NearSpec()
+    """null keeps all but exact duplicates."""
+    overlap: OverlapSpec = OverlapSpec()
+    mixtures: dict[Name, MixtureSpec] = {}
+    """Each is trained on as one source. Its parts are trained on alone only if `train.sources` names them."""

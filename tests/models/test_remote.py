@@ -1,0 +1,224 @@
+"""An endpoint is asked once for each answer: faults end in the right stop, nothing that was answered is paid again."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.models.server import Server, serving
+from veneer.errors import BudgetError, ModelError
+from veneer.models import limits
+from veneer.models.journal import open_journal
+from veneer.models.model import Sampling
+from veneer.models.remote import RemoteModel
+from veneer.records import Completion, Message, Prompt, Stop
+from veneer.study_data import EndpointSpec, PriceSpec
+
+SAMPLING = Sampling(temperature=1.0, max_tokens=50)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FIRST_BACKOFF", 0.01)
+
+
+def remote(server: Server, folder: Path, cap: float | None = None, **settings: Any) -> RemoteModel:
+    given = {"tries": 2, "timeout": 0.5, "concurrency": 4, **settings}
+    endpoint = EndpointSpec(url=server.url, model="m", **given)
+    return RemoteModel(name="teacher", endpoint=endpoint, journal=folder / "journal.sqlite", cap=cap)
+
+
+def prompts(*said: str) -> list[Prompt]:
+    return [
+        Prompt(prompt_id=f"p{place}", messages=(Message(role="user", content=text),))
+        for place, text in enumerate(said)
+    ]
+
+
+def asked(model: RemoteModel, *said: str) -> list[Completion]:
+    return list(model.generate(prompts(*said), SAMPLING))
+
+
+def test_answers_come_in_order_with_their_tokens(server: Server, tmp_path: Path) -> None:
+    found = asked(remote(server, tmp_path), "abc", "def")
+    assert [(one.prompt_id, one.text, one.stop) for one in found] == [
+        ("p0", "cba", Stop.END),
+        ("p1", "fed", Stop.END),
+    ]
+    assert (found[0].tokens_in, found[0].tokens_out) == (10, 20)
+
+
+def test_samples_of_one_prompt_are_asked_apart(server: Server, tmp_path: Path) -> None:
+    before = len(server.seen())
+    sampling = Sampling(temperature=1.0, max_tokens=50, samples=3)
+    found = list(remote(server, tmp_path).generate(prompts("several"), sampling))
+    assert [one.sample for one in found] == [0, 1, 2]
+    assert len(server.seen()) - before == 3
+
+
+@pytest.mark.parametrize(
+    ("said", "stop"),
+    [
+        ("length", Stop.LENGTH),
+        ("content_filter", Stop.REFUSED),
+        ("filtered", Stop.REFUSED),
+        ("429 once", Stop.END),
+        ("500 once", Stop.END),
+        ("503 once", Stop.END),
+        ("cut once", Stop.END),
+        ("broken json once", Stop.END),
+        ("no choices once", Stop.END),
+        ("slow once", Stop.END),
+    ],
+)
+def test_every_fault_ends_in_the_right_stop(server: Server, tmp_path: Path, said: str, stop: Stop) -> None:
+    assert asked(remote(server, tmp_path), said)[0].stop is stop
+
+
+@pytest.mark.parametrize("said", ["500", "cut", "broken json", "no choices", "tool", "400"])
+def test_what_always_fails_is_a_failure_without_text_and_stops_no_other(
+    server: Server, tmp_path: Path, said: str
+) -> None:
+    found = asked(remote(server, tmp_path, may_fail=0.5), "good", said, "too")
+    assert [one.stop for one in found] == [Stop.END, Stop.FAILED, Stop.END]
+    assert (found[1].text, bool(found[1].detail)) == ("", True)
+
+
+def test_failures_are_reported_and_asked_again_alone(tmp_path: Path) -> None:
+    with serving() as fresh:
+        _fails_and_is_asked_again(fresh, remote(fresh, tmp_path, tries=1))
+
+
+def _fails_and_is_asked_again(server: Server, model: RemoteModel) -> None:
+    with pytest.raises(ModelError, match=r"1 of 3 requests have no answer \(1 x status 500: busy\)"):
+        asked(model, "one", "500 once", "two")
+    before = len(server.seen())
+    assert [one.stop for one in asked(model, "one", "500 once", "two")] == [Stop.END] * 3
+    assert server.seen()[before:] == ["500 once"]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [("401", "refuses the key"), ("model", "does not know the model"), ("quota", "the account cannot pay")],
+)
+def test_what_no_request_can_get_past_stops_at_once(
+    server: Server, tmp_path: Path, said: str, words: str
+) -> None:
+    with pytest.raises(ModelError, match=words):
+        asked(remote(server, tmp_path), said)
+
+
+def test_the_key_is_sent_and_shown_nowhere(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEACHER_KEY", "sk-secret")
+    with pytest.raises(ModelError) as error:
+        asked(remote(server, tmp_path, key="TEACHER_KEY"), "401")
+    assert "sk-secret" not in str(error.value)
+    assert "[key]" in str(error.value)
+    assert not any(b"sk-secret" in file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_an_unset_key_is_named_before_anything_is_asked(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="variable NO_SUCH_KEY is not set"):
+        asked(remote(server, tmp_path, key="NO_SUCH_KEY"), "hello")
+
+
+def test_another_setting_is_another_request(server: Server, tmp_path: Path) -> None:
+    before = len(server.seen())
+    asked(remote(server, tmp_path), "same words")
+    asked(remote(server, tmp_path), "same words")
+    asked(remote(server, tmp_path, extra={"top_p": 0.5}), "same words")
+    assert len(server.seen()) - before == 2
+
+
+def test_the_cap_is_never_passed(server: Server, tmp_path: Path) -> None:
+    model = remote(server, tmp_path, cap=0.05, price=PriceSpec(input=10, output=100))
+    with pytest.raises(BudgetError, match="Raise spend_cap and run again"):
+        asked(model, *(f"query {number}" for number in range(100)))
+    with open_journal(model.journal) as journal:
+        spent = journal.spent()
+    # Each answer costs 10 x 10 + 20 x 100 dollars a million: 0.0021.
+    assert 0.04 < spent.paid <= 0.05
+    assert spent.maybe == 0
+
+
+def test_a_cap_without_a_price_is_refused(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no price is known"):
+        asked(remote(server, tmp_path, cap=1.0), "hello")
+
+
+def test_no_more_requests_are_in_flight_than_allowed(tmp_path: Path) -> None:
+    with serving(latency=0.02) as slow:
+        asked(remote(slow, tmp_path, concurrency=7), *(f"q{number}" for number in range(60)))
+        assert slow.most_at_once() == 7
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from tests.models.server import Server
+from tests.models.test_remote import prompts, remote, SAMPLING
+model = remote(Server(sys.argv[1], None), Path(sys.argv[2]), concurrency=16, price={"input": 1, "output": 1})
+model.ask(prompts(*(f"query {number}" for number in range(2000))), SAMPLING)
+"""
+
+
+def test_killed_twenty_times_nothing_is_lost_and_no_recorded_answer_is_asked_again(tmp_path: Path) -> None:
+    rng, kept, again, kills = random.Random(7), set[str](), 0, 0
+    with serving(latency=0.01) as slow:
+        while kills < 20:
+            before = len(slow.seen())
+            child = subprocess.Popen(
+                [sys.executable, "-c", CHILD, slow.url, str(tmp_path)], cwd=Path(__file__).parents[2]
+            )
+            while len(slow.seen()) == before and child.poll() is None:
+                time.sleep(0.005)
+            time.sleep(rng.uniform(0.01, 0.08))
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+            kills += 1
+            again += sum(said in kept for said in slow.seen()[before:])
+            kept = recorded(tmp_path)
+        before = len(slow.seen())
+        done = subprocess.run(
+            [sys.executable, "-c", CHILD, slow.url, str(tmp_path)], cwd=Path(__file__).parents[2], check=False
+        )
+        again += sum(said in kept for said in slow.seen()[before:])
+        times = Counter(slow.seen())
+    assert (done.returncode, len(recorded(tmp_path)), again) == (0, 2000, 0)
+    # What was in flight at a kill had not been received: at most 16 requests each time.
+    assert sum(count - 1 for count in times.values()) <= 20 * 16
+    with open_journal(tmp_path / "journal.sqlite") as journal:
+        assert journal.spent().maybe > 0
+
+
+def recorded(folder: Path) -> set[str]:
+    with open_journal(folder / "journal.sqlite") as journal:
+        return {text[::-1] for (text,) in journal.base.execute("SELECT text FROM answers")}
+
+
+def test_a_signal_to_end_waits_for_what_is_in_flight(tmp_path: Path) -> None:
+    with serving(latency=0.1) as slow:
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, slow.url, str(tmp_path)], cwd=Path(__file__).parents[2]
+        )
+        while len(slow.seen()) < 40:
+            time.sleep(0.01)
+        os.kill(child.pid, signal.SIGTERM)
+        assert child.wait(10) == -signal.SIGTERM
+        assert len(recorded(tmp_path)) == len(slow.seen())

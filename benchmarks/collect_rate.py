@@ -1,6 +1,6 @@
 """How near collecting comes to the ideal rate of a server that takes 50 ms an answer, and what memory it needs.
 
-    python benchmarks/collect_rate.py [--small 10000] [--large 100000] [--concurrency 64]
+    python benchmarks/collect_rate.py [--requests-small 10000] [--requests-large 100000] [--concurrency 64]
 
 The ideal is concurrency / latency. Each run is a process of its own; every answer is in the journal, on disk, before
 it counts. The last line is JSON.
@@ -90,8 +90,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--small", type=int, default=10_000)
-    parser.add_argument("--large", type=int, default=100_000)
+    parser.add_argument("--requests-small", dest="small", type=int, default=10_000)
+    parser.add_argument("--requests-large", dest="large", type=int, default=100_000)
     parser.add_argument("--concurrency", type=int, default=64)
     arguments = parser.parse_args()
     context = multiprocessing.get_context("spawn")

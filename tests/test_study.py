@@ -223,3 +223,34 @@ def test_two_students_of_one_name_are_refused(folder: Path) -> None:
     source = {"kind": "broad", "queries": "queries.jsonl"}
     study["collect"]["sources"] = {"b-c": source, "c": source}
     assert "two students would be called 'a-b-c'" in complaint(folder, study)
+
+
+@pytest.mark.parametrize("name", ["nq-synthetic", "tldr-synthetic"])
+def test_the_recipes_of_the_paper_are_studies(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("SEEDS", "POSTS", "ITEMS"):
+        monkeypatch.setenv(variable, str(folder / "items.jsonl"))
+    monkeypatch.setenv("TOKENIZER", str(folder / "base"))
+    study = load(HERE.parent / "studies" / f"{name}.yaml")
+    assert study.is_data_only
+    assert list(study.imitated) == [name]
+
+
+def test_the_parts_of_a_mixture_are_not_trained_on_alone(folder: Path) -> None:
+    study = ladder()
+    study["collect"]["sources"]["other"] = {"kind": "broad", "queries": "queries.jsonl"}
+    study["prepare"] = {"mixtures": {"mix": {"weights": {"broad": 2, "other": 1}}}}
+    assert list(read(folder, study).imitated) == ["mix"]
+    study["train"]["sources"] = ["broad", "mix"]
+    assert list(read(folder, study).imitated) == ["broad", "mix"]
+
+
+def test_a_mixture_of_unknown_sources_is_refused(folder: Path) -> None:
+    study = ladder() | {"prepare": {"mixtures": {"mix": {"weights": {"nowhere": 1}}}}}
+    assert "unknown source 'nowhere'; the sources are ['broad']" in complaint(folder, study)
+
+
+def test_a_key_in_a_study_file_is_the_name_of_a_variable(folder: Path) -> None:
+    endpoint = {"url": "https://api.openai.com/v1", "model": "m", "key": "sk-abc-123"}
+    assert "endpoint.key" in complaint(folder, audit() | {"teacher": {"endpoint": endpoint}})

@@ -103,11 +103,7 @@ def plan(study_file: StudyFile) -> None:
         study = load(study_file)
         for line in _grid(study):
             screen.print(line)
-        if any(spec.endpoint for spec in (*study.bases.values(), *study.students.values(), study.teacher)):
-            # Reads the benchmarks' files; most studies ask no endpoint.
-            from veneer.forecast import forecast
-
-            asked = forecast(study)
+        if asked := _asked(study):
             screen.print(_bill(asked))
             screen.print(_total(asked, study.spend_cap))
         screen.print(_states(pipeline.survey(study, pipeline.store_of(study_file))))
@@ -123,7 +119,8 @@ def run(
     with _errors_explained():
         study = load(study_file)
         store = pipeline.store_of(study_file)
-        with crew(workers) as hands, _Board() as board:
+        requests = sum(one.requests for one in _asked(study))
+        with crew(workers) as hands, _Board(requests) as board:
             made = pipeline.run(study, store, hands, board, until.value)
         if until is Until.report and not study.is_data_only:
             place = store.root.parent / "report"
@@ -133,6 +130,8 @@ def run(
         else:
             for artefact in made.values():
                 screen.print(f"{artefact.stage}: {artefact.path}")
+                if artefact.stage == "prepare":
+                    screen.print(f"  data card: {store.root.parent / 'cards' / artefact.name / 'card.html'}")
 
 
 @app.command()
@@ -164,6 +163,16 @@ def _grid(study: Study) -> Iterator[str]:
     yield f"  benchmarks  {', '.join(forms) or 'none'}"
     judges = [*study.judges, *(["simulated raters"] if study.rate else [])]
     yield f"  judges    {', '.join(judges) or 'none'}"
+
+
+def _asked(study: Study) -> list["Asked"]:
+    """Return what endpoints will be asked; nothing where the study has none."""
+    if not any(spec.endpoint for spec in (*study.bases.values(), *study.students.values(), study.teacher)):
+        return []
+    # Reads the benchmarks' files; most studies ask no endpoint.
+    from veneer.forecast import forecast
+
+    return forecast(study)
 
 
 def _bill(asked: list["Asked"]) -> Table:
@@ -203,7 +212,8 @@ def _states(states: list[pipeline.StageState]) -> Table:
 class _Board:
     """Progress on the terminal: a bar a stage where there is a person, a line a stage where there is a log."""
 
-    def __init__(self) -> None:
+    def __init__(self, requests: int) -> None:
+        self._requests = requests
         self._bars = Progress(
             TextColumn("{task.description:8}"),
             BarColumn(bar_width=30),
@@ -248,7 +258,11 @@ class _Board:
         began, before = self._heard[0]
         if answers == before or now == began:
             return
-        said = f"{answers:,} answers, {(answers - before) / (now - began):,.1f}/s, ${dollars:,.2f}"
+        rate = (answers - before) / (now - began)
+        left = max(0, self._requests - answers) / rate
+        said = (
+            f"{answers:,} of {self._requests:,} answers, {rate:,.1f}/s, ${dollars:,.2f}, {left:,.0f} s left"
+        )
         for task in self._bars.tasks:
             if not task.finished:
                 self._bars.update(task.id, cell=said)

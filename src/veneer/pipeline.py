@@ -126,6 +126,9 @@ def run(study: Study, store: Store, crew: Crew, watch: Watch, until: str = STAGE
         cells = [Cell(name=order.name, work=partial(store.build, order)) for order in missing]
         made = crew.run(cells, partial(watch.advance, stage), partial(_tell, journal, watch))
         found |= {artefact.name: artefact for artefact in made}
+        for name, artefact in found.items():
+            if artefact and name.endswith(prepare.CARD):
+                _publish(artefact.path, store.root.parent / "cards" / name.removesuffix(prepare.CARD))
         return {name: artefact for name, artefact in found.items() if artefact}
 
     last = "prepare" if study.is_data_only and STAGES.index(until) > STAGES.index("prepare") else until

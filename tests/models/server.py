@@ -24,6 +24,12 @@ class Server:
         found: list[str] = self.line.recv()
         return found
 
+    def sent(self) -> list[str]:
+        """Return what was asked by every request whose reply was handed to the line whole, in that order."""
+        self.line.send("sent")
+        found: list[str] = self.line.recv()
+        return found
+
     def most_at_once(self) -> int:
         """Return the largest number of requests that were in flight together."""
         self.line.send("most")
@@ -47,6 +53,7 @@ def serving(latency: float = 0.0) -> Iterator[Server]:
 
 def _serve(line: Connection, latency: float) -> None:
     seen: list[str] = []
+    sent: list[str] = []
     flying = [0, 0]
 
     class Exchange(asyncio.Protocol):
@@ -74,12 +81,19 @@ def _serve(line: Connection, latency: float) -> None:
                 self.transport.abort()
             else:
                 self.transport.write(reply)
+                if not self.transport.is_closing() and not self.transport.get_write_buffer_size():
+                    sent.append(said)
 
     async def forever() -> None:
         loop = asyncio.get_running_loop()
         server = await loop.create_server(Exchange, "127.0.0.1", 0)
         line.send(server.sockets[0].getsockname()[1])
-        loop.add_reader(line.fileno(), lambda: line.send(flying[1] if line.recv() == "most" else list(seen)))
+
+        def tell() -> None:
+            told = {"seen": list(seen), "sent": list(sent), "most": flying[1]}
+            line.send(told[line.recv()])
+
+        loop.add_reader(line.fileno(), tell)
         await server.serve_forever()
 
     asyncio.run(forever())

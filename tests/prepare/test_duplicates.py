@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veneer.prepare.duplicates import normalise
+from veneer.prepare.duplicates import normalise, query_of
+from veneer.records import Message
 
 
 @pytest.mark.parametrize(
@@ -21,3 +22,8 @@ def test_what_means_something_else_stays_apart(one: str, other: str) -> None:
 def test_a_normal_form_is_its_own(text: str) -> None:
     once = normalise(text)
     assert normalise(once) == once
+
+
+def test_the_query_is_what_the_user_says_first() -> None:
+    said = [("system", "Be short."), ("user", "What is  it?"), ("assistant", "A cat."), ("user", "And this?")]
+    assert query_of([Message(role=role, content=content) for role, content in said]) == "what is it"

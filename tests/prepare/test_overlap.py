@@ -1,18 +1,21 @@
 """Overlap with held-out items: word for word, in shared n-grams, and nearly (BLEU)."""
 
 import os
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import sacrebleu
 from hypothesis import given
 from hypothesis import strategies as st
 
 from veneer.errors import DataError
-from veneer.prepare import bleu
-from veneer.prepare.overlap import HeldOut, Match, build, decides
+from veneer.prepare import overlap
+from veneer.prepare.hashing import word_hashes
+from veneer.prepare.overlap import HeldOut, Items, Match, build, decides
 from veneer.prepare.readers import Candidate, recorded
 from veneer.records import Message
 from veneer.store import write_rows
@@ -59,11 +62,58 @@ def test_a_query_that_is_nearly_an_item_is_found_by_bleu(tmp_path: Path) -> None
     assert [match.kind for match in found] == ["bleu"]
 
 
-@given(WORDS, WORDS)
-def test_bleu_is_sacrebleus(one: str, other: str) -> None:
-    wanted = sacrebleu.sentence_bleu(one, [other], lowercase=True, use_effective_order=True).score
-    found = bleu.bleu(bleu.ngrams(bleu.tokens(one)), bleu.ngrams(bleu.tokens(other)))
-    assert found == pytest.approx(wanted, abs=1e-6)
+@given(st.lists(WORDS, min_size=1, max_size=8), st.data())
+def test_bleu_finds_every_item_that_comparing_with_all_would_find(
+    questions: list[str], data: st.DataObject
+) -> None:
+    said = data.draw(_like(questions))
+    items = _items(questions, OverlapSpec(ngrams=(), ngram=None, bleu=20))
+    scores = {str(item): _theirs(said, question) for item, question in enumerate(questions)}
+    found = items.matches([Message(role="user", content=said)])
+    assert {match.item: match.score for match in found if match.kind == "bleu"} == pytest.approx(
+        {item: score for item, score in scores.items() if score > 20}, abs=1e-6
+    )
+
+
+@given(st.lists(WORDS, min_size=1, max_size=8), st.integers(1, 5), st.data())
+def test_ngrams_find_every_item_that_comparing_with_all_would_find(
+    questions: list[str], size: int, data: st.DataObject
+) -> None:
+    turns = data.draw(st.lists(_like(questions), max_size=4))
+    items = _items(questions, OverlapSpec(ngrams=(size, size + 2), ngram=size))
+    found = items.matches([Message(role="assistant", content=turn) for turn in turns])
+    for n in (size, size + 2):
+        said = {gram for turn in turns for gram in _runs(turn, n)}
+        shared = {str(item): _runs(question, n) for item, question in enumerate(questions)}
+        assert {match.item: match.score for match in found if match.kind == f"{n}-gram"} == {
+            item: len(runs & said) / len(runs) for item, runs in shared.items() if runs & said
+        }
+
+
+def test_words_whose_numbers_are_equal_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlap, "word_hashes", lambda text: np.full(len(text.split()), 7, dtype=np.uint64))
+    items = _items([LONG], OverlapSpec())
+    assert items.matches([Message(role="user", content="other words altogether " * 8)]) == ()
+
+
+def test_no_ngram_reaches_from_one_turn_into_the_next() -> None:
+    words = LONG.split()
+    halves = [Message(role="user", content=" ".join(part)) for part in (words[:7], words[7:14], words[14:])]
+    assert _items([LONG], OverlapSpec()).matches(halves) == ()
+
+
+@pytest.mark.parametrize("marks", ["“{}”", "— {} …", "«{}»\u200b"])
+def test_marks_beyond_ascii_part_words_as_others_do(marks: str) -> None:
+    question = "Don't name the king's oldest son, nor the queen's: name her brother, and his ship"
+    said = marks.format(question.replace("'", "’"))
+    found = _items([question], OverlapSpec()).matches([Message(role="assistant", content=said)])
+    assert {match.kind: match.score for match in found} == {"8-gram": 1.0, "13-gram": 1.0}
+
+
+@given(st.text())
+def test_every_word_has_its_number(text: str) -> None:
+    plain = overlap._plain(text)
+    assert len(overlap._words(plain)) == len(word_hashes(plain))
 
 
 def test_only_the_named_ngram_counts_as_overlap() -> None:
@@ -125,3 +175,29 @@ def _held(folder: Path, question: str) -> HeldOut:
 def _found(folder: Path, question: str, said: str, spec: OverlapSpec | None = None) -> tuple[Match, ...]:
     items = build([_held(folder, question)], spec or OverlapSpec())
     return items.matches([Message(role="user", content=said)])
+
+
+def _like(questions: list[str]) -> st.SearchStrategy[str]:
+    """Return texts that hold a piece of a question among other words."""
+    piece = st.tuples(st.sampled_from(questions), st.integers(0, 6), st.integers(3, 15)).map(
+        lambda cut: " ".join(cut[0].split()[cut[1] : cut[1] + cut[2]])
+    )
+    return st.tuples(WORDS, piece, WORDS).map(" ".join) | piece
+
+
+def _items(questions: list[str], spec: OverlapSpec) -> Items:
+    rows = [{"id": str(item), "question": question} for item, question in enumerate(questions)]
+    with tempfile.TemporaryDirectory() as folder:
+        write_rows(Path(folder) / "items.jsonl", rows)
+        return build([HeldOut(path=Path(folder) / "items.jsonl")], spec)
+
+
+def _runs(text: str, size: int) -> set[tuple[str, ...]]:
+    words = text.split()
+    return {tuple(words[place : place + size]) for place in range(len(words) - size + 1)}
+
+
+def _theirs(said: str, question: str) -> float:
+    """Return sacrebleu's BLEU, and 0 where not four words in a row are shared."""
+    found = sacrebleu.sentence_bleu(said, [question], lowercase=True, use_effective_order=True)
+    return float(found.score) if found.counts[3] else 0.0

@@ -1,5 +1,6 @@
 """The whole analysis: from what the stages left to the content of report.json and the confident-and-wrong items."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ from veneer.stats import Draws, Undefined, combine, interval, to_json
 from veneer.store import Artefact, Order
 from veneer.study import RecordedJudgeSpec, Study
 
-VERSION = 4
+VERSION = 5
 ANSWERS, WRONG = "answers.json", "confident_wrong.jsonl"
 DIGITS = 9
 """Numbers are written to so many digits after the point: beyond them lies the rounding of sums."""
@@ -53,6 +54,7 @@ def order(study: Study, evidence: Evidence) -> Order:
         version=VERSION,
         config={
             "analyze": study.analyze.model_dump(mode="json"),
+            "overlap": study.prepare.overlap.model_dump(mode="json"),
             "contestants": [to_row(contestant) for contestant in evidence.contestants],
             "study": _header(study),
         },
@@ -72,9 +74,7 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
     spec, level, teacher = study.analyze, study.analyze.level, study.teacher.name
     names = [contestant.name for contestant in evidence.contestants]
     bases, rungs = list(study.bases), rungs_of(evidence.contestants)
-    benchmarks = [items.load(name, section) for name, section in study.evaluate.benchmarks.items()]
-    prompts = items.load_prompts(study.evaluate.prompts) if study.evaluate.prompts else None
-    marks = list(reading.grades(evidence.graded, names))
+    out, benchmarks, prompts, marks = _measured(study, evidence, names)
 
     tables = scores.tables_of(benchmarks, names, (g for g in marks if g.benchmark != items.PROMPTS), spec)
     ladders = reading.ladders(evidence.prepared, study.train.amounts if study.train else ())
@@ -86,7 +86,7 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
         one
         for judge, made in evidence.compared.items()
         for one in preference.preferences_of(
-            judge, _kind(study, judge), reading.comparisons(made), [teacher, *bases], rungs, spec
+            judge, _kind(study, judge), reading.comparisons(made, out), [teacher, *bases], rungs, spec
         )
     ]
     capability = {rung.student: _capability(book, rung, level) for rung in rungs}
@@ -175,6 +175,23 @@ def _kind(study: Study, judge: str) -> str:
     return study.judges[judge].kind if judge in study.judges else "simulated"
 
 
+def _measured(
+    study: Study, evidence: Evidence, names: Sequence[str]
+) -> tuple[reading.Places, list[Benchmark], Benchmark | None, list[Grade]]:
+    """Return the items that are left out, the benchmarks and prompts without them, and the grades of the others."""
+    out = reading.left_out(evidence.prepared, study.prepare.overlap)
+    benchmarks = [
+        reading.without(items.load(name, section), out) for name, section in study.evaluate.benchmarks.items()
+    ]
+    prompts = (
+        reading.without(items.load_prompts(study.evaluate.prompts), out) if study.evaluate.prompts else None
+    )
+    marks = [
+        mark for mark in reading.grades(evidence.graded, names) if (mark.benchmark, mark.prompt_id) not in out
+    ]
+    return out, benchmarks, prompts, marks
+
+
 def _header(study: Study) -> dict[str, Any]:
     """Return the report's `study`, but for what is read from files."""
     train, sources = study.train, study.imitated
@@ -214,7 +231,12 @@ def _benchmark(benchmark: Benchmark) -> dict[str, Any]:
 
 def _notes(study: Study, evidence: Evidence, styles: style.Styles) -> list[str]:
     """Return what a reader must know before believing a number."""
-    notes = []
+    notes = [
+        f"{many} of the items of {name} stand in imitation data and are left out of every score."
+        for name, many in sorted(
+            Counter(file for file, _ in reading.left_out(evidence.prepared, study.prepare.overlap)).items()
+        )
+    ]
     if study.rate and any(_kind(study, judge) == "simulated" for judge in evidence.compared):
         notes.append(
             "The raters are simulated: how much they heed style and facts was set in the study file, so their verdicts "

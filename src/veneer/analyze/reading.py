@@ -1,15 +1,17 @@
 """Reads what the earlier stages left: grades, answers to the prompts for style, style features, examples, verdicts."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from veneer import store
 from veneer.amounts import prefixes, take
 from veneer.analyze.support import Ladder
+from veneer.benchmarks.benchmark import Benchmark
 from veneer.benchmarks.items import PROMPTS
 from veneer.records import Comparison, Completion, Example, Grade, Outcome, Stop, Style, from_row
 from veneer.store import Artefact
+from veneer.study_data import OverlapSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +69,34 @@ def ladders(prepared: Mapping[str, Artefact], amounts: Sequence[int]) -> list[La
     return found
 
 
-def comparisons(artefact: Artefact) -> list[Comparison]:
-    """Return a judge's verdicts."""
+Places = frozenset[tuple[str, str]]
+"""Items, each by its benchmark (or `prompts`) and its id."""
+
+
+def left_out(prepared: Mapping[str, Artefact], spec: OverlapSpec) -> Places:
+    """Return the items that stand in some imitation data, where the study says that they go and not the example."""
+    if spec.goes != "item":
+        return frozenset()
+    deciding = {"exact", "bleu", f"{spec.ngram}-gram"}
+    return frozenset(
+        (row["file"], row["item"])
+        for artefact in prepared.values()
+        for _, row in store.read_rows(artefact.path / "overlaps.jsonl")
+        if deciding & set(row["matches"])
+    )
+
+
+def without(benchmark: Benchmark, out: Places) -> Benchmark:
+    """Return a benchmark without the items that are left out."""
+    kept = tuple(item for item in benchmark.items if (benchmark.name, item.item_id) not in out)
+    return replace(benchmark, items=kept)
+
+
+def comparisons(artefact: Artefact, out: Places) -> list[Comparison]:
+    """Return a judge's verdicts, but on prompts that are left out."""
     rows = store.read_rows(artefact.path / "comparisons.jsonl")
-    return [from_row(Comparison, row, where) for where, row in rows]
+    found = (from_row(Comparison, row, where) for where, row in rows)
+    return [one for one in found if (PROMPTS, one.prompt_id) not in out]
 
 
 def asked(

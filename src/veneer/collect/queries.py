@@ -12,6 +12,7 @@ from veneer.store import read_rows
 from veneer.study import BenchmarkSpec
 from veneer.study_data import HubSpec, SourceSpec
 
+DEFAULT_ID = "id"
 Placed = tuple[str, Mapping[str, Any]]
 """Where a row stands, and the row."""
 
@@ -49,10 +50,9 @@ def of(source: SourceSpec, benchmarks: Mapping[str, BenchmarkSpec]) -> list[Quer
     queries: list[Query] = []
     seen: dict[str, str] = {}
     for where, row in islice(rows, source.limit):
-        # Files have ids, so that a moved line is no new query; hub rows have their place at a fixed revision.
-        if missing := [
-            name for name in (id_field, field) if name not in row and not (source.hub and name == id_field)
-        ]:
+        # A row without an id is named by its place; where the study names the field of ids, it must be there.
+        wanted = (field,) if source.hub or id_field == DEFAULT_ID else (id_field, field)
+        if missing := [name for name in wanted if name not in row]:
             raise DataError(
                 f"{where}: lacks {missing}; a row of queries is like "
                 f'{{"{id_field}": "q1", "{field}": "What is imitation?"}}; found the fields {sorted(row)}.'
@@ -97,25 +97,29 @@ def _rows(source: SourceSpec, benchmarks: Mapping[str, BenchmarkSpec]) -> tuple[
     if source.hub:
         return source.hub.name, _hub(source.hub)
     path = files(source, benchmarks)["queries"]
-    if path.suffix == ".csv":
+    if path.suffix.lower() == ".csv":
         return str(path), _csv(path)
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         return str(path), _parquet(path)
     return str(path), read_rows(path)
 
 
 def _csv(path: Path) -> Iterator[Placed]:
+    place = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             rows = csv.DictReader(lines, strict=True)
             for row in rows:
+                place = rows.line_num
                 if None in row or None in row.values():
                     raise DataError(
                         f"{path}:{rows.line_num}: has another number of columns than the header {rows.fieldnames}."
                     )
                 yield f"{path}:{rows.line_num}", row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as CSV in UTF-8 with a header ({error}).") from error
+        raise DataError(
+            f"{path}, after line {place}: cannot be read as CSV in UTF-8 with a header ({error})."
+        ) from error
 
 
 def _parquet(path: Path) -> Iterator[Placed]:

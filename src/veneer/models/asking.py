@@ -81,8 +81,6 @@ class _Desk:
     busy: set[str] = field(default_factory=set)
     flying: float = 0.0
     """The most that requests in flight can cost."""
-    lost: float = 0.0
-    """The most that attempts without an answer may have cost."""
     refused: int = 0
     landed: asyncio.Event = field(default_factory=asyncio.Event)
     halt: asyncio.Event = field(default_factory=asyncio.Event)
@@ -138,8 +136,6 @@ def ask(
     with open_journal(path) as reading, open_inbox(path, journal) as inbox:
         desk = asyncio.run(_ask(requests, endpoint, price, cap, reading, journal, inbox))
     journal.release()
-    if desk.lost:
-        journal.settle(desk.lost)
     if desk.signalled == signal.SIGINT:
         raise KeyboardInterrupt
     if desk.signalled:
@@ -185,8 +181,10 @@ async def _ask(
             await asyncio.gather(feeder, *workers, return_exceptions=True)
             desk.over = True
             desk.unwritten.set()
-            await writer
-            await desk.wire.close()
+            try:
+                await writer
+            finally:
+                await desk.wire.close()
     return desk
 
 
@@ -280,8 +278,9 @@ async def _one(desk: _Desk, request: Request) -> None:
                 )
             break
         if found.charged:
-            desk.lost += request.bound
             desk.spent += request.bound
+            if request.bound:
+                await _on_disk(desk, partial(desk.writing.charge, request.bound))
         if found.after is not None:
             desk.limits.pause(found.after)
         elif attempt + 1 < desk.endpoint.tries:
@@ -301,7 +300,7 @@ async def _exchange(desk: _Desk, request: Request) -> Answer | Retry | Failure:
 async def _room(desk: _Desk, bound: float) -> None:
     """Wait until the request fits under the cap with all that is in flight, and count it as in flight."""
     while desk.cap is not None and desk.spent + desk.flying + bound > desk.cap:
-        if desk.flying <= 1e-12:
+        if desk.flying <= 1e-9:
             desk.tally.capped = True
             desk.stop()
         if desk.halt.is_set():

@@ -81,10 +81,13 @@ class Journal:
 
     def record(self, answers: Sequence[tuple[str, Answer]]) -> None:
         """Take answers down: one transaction, durable when it returns."""
+        fresh: dict[str, Answer] = {}
+        for key, one in answers:
+            if key not in fresh and not self.has(key):
+                fresh[key] = one  # The first stands: what is told twice is paid once.
         rows = [
             (key, one.text, one.stop.value, one.detail, one.tokens_in, one.tokens_out, one.model, one.cost)
-            for key, one in answers
-            if not self.has(key)
+            for key, one in fresh.items()
         ]
         keys = [(key,) for key, _ in answers]
         with self._writing():
@@ -110,6 +113,11 @@ class Journal:
             (left,) = self.base.execute("SELECT COALESCE(SUM(most), 0) FROM sent").fetchone()
             self.base.execute("DELETE FROM sent")
             self._add("maybe", left + lost)
+
+    def charge(self, lost: float) -> None:
+        """Note US dollars that an attempt without an answer may have cost."""
+        with self._writing():
+            self._add("maybe", lost)
 
     def release(self) -> None:
         """Forget reservations: nothing is in flight."""
@@ -185,13 +193,19 @@ class Journal:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        self.base.execute("BEGIN IMMEDIATE")
         try:
+            self.base.execute("BEGIN IMMEDIATE")
             yield
-        except BaseException:
-            self.base.execute("ROLLBACK")
-            raise
-        self.base.execute("COMMIT")
+            self.base.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            file = self.base.execute("PRAGMA database_list").fetchone()[2]
+            raise StoreError(
+                f"{file}: cannot be written ({error}). Make room on the disk, or look what is wrong with it, and run "
+                "again: all answers in it are kept."
+            ) from error
+        finally:
+            if self.base.in_transaction:  # SQLite may have rolled back by itself, as on a full disk.
+                self.base.execute("ROLLBACK")
 
 
 @contextmanager
@@ -217,7 +231,9 @@ def open_journal(path: Path) -> Iterator[Journal]:
 
 def progress(path: Path) -> tuple[int, float]:
     """Return how many answers a journal holds and the US dollars that they cost, while another process writes it."""
-    base = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
+    if not path.exists():
+        return 0, 0.0
+    base = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
     try:
         totals = dict(base.execute("SELECT name, value FROM totals").fetchall())
     except sqlite3.OperationalError:

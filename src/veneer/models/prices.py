@@ -1,6 +1,7 @@
 """Prices of endpoints: the study's own, or those that genai-prices knows."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -51,14 +52,33 @@ def upper_bound(price: Price, texts: int, messages: int, max_tokens: int) -> flo
 
 @lru_cache(maxsize=64)
 def _known(url: str, model: str) -> tuple[float, float] | None:
+    """Return US dollars a token, input and output, from the data that genai-prices carries; it asks no server.
+
+    The provider is told by the address alone: a model of the same name on another server has no known price. Where
+    a price depends on the time of day, the dearest counts; where it rises with the prompt's length, the first step.
+    """
     from genai_prices import Usage, calc_price
 
-    try:
-        both = [
-            calc_price(Usage(**usage), model_ref=model, provider_api_url=url)
-            for usage in ({"input_tokens": 1000}, {"output_tokens": 1000})
-        ]
-    except (LookupError, ValueError):
-        return None
-    parts: list[Any] = [both[0].input_price, both[1].output_price]
-    return float(parts[0]) / 1000, float(parts[1]) / 1000
+    today = datetime.combine(datetime.now(tz=UTC).date(), datetime.min.time(), tzinfo=UTC)
+    prices = []
+    for hour in range(24):
+        try:
+            found = calc_price(
+                Usage(input_tokens=0, output_tokens=0),
+                model_ref=model,
+                provider_api_url=url,
+                genai_request_timestamp=today + timedelta(hours=hour),
+            ).model_price
+        except (LookupError, ValueError):
+            return None
+        prices.append([_a_token(getattr(found, name, None)) for name in ("input_mtok", "output_mtok")])
+    ins = [given for given, _ in prices if given is not None]
+    outs = [given for _, given in prices if given is not None]
+    # A model that charges for something else (seconds, images, searches) has no price that Veneer could reckon with.
+    return (max(ins), max(outs)) if len(ins) == len(outs) == len(prices) else None
+
+
+def _a_token(price: Any) -> float | None:
+    """Return US dollars a token from a price per million tokens, plain or in steps."""
+    price = getattr(price, "base", price)
+    return None if price is None else float(price) / 1e6

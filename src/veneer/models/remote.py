@@ -13,6 +13,7 @@ from veneer import store
 from veneer.errors import BudgetError, ModelError
 from veneer.models import asking, batches
 from veneer.models.asking import Request, Tally
+from veneer.models.inbox import open_inbox
 from veneer.models.journal import Journal, open_journal
 from veneer.models.model import Sampling
 from veneer.models.prices import Price, price_of, upper_bound
@@ -56,14 +57,23 @@ class RemoteModel:
                 f"{self.name}: no price is known for {self.endpoint.model!r} at {self.endpoint.url}, so that spend_cap "
                 "cannot be kept. Name `price` in the endpoint, or leave spend_cap out."
             )
-        requests = (
-            self._request(prompt, sampling, sample, price) for prompt, sample in _each(prompts, sampling)
-        )
+        taken = 0
+
+        def each() -> Iterator[Request]:
+            nonlocal taken
+            for prompt, sample in _each(prompts, sampling):
+                taken += 1
+                yield self._request(prompt, sampling, sample, price)
+
+        requests = each()
         with _alone(self.journal), open_journal(self.journal) as journal:
-            journal.settle()
+            with open_inbox(self.journal, journal):
+                journal.settle()  # After the inbox is taken in: its answers were heard of, and are paid, not maybe.
             how = batches.ask if self.endpoint.batch else asking.ask
             tally = how(requests, self.endpoint, price, self.cap, self.journal, journal)
-            self._complain(tally, journal)
+            waiting = taken - tally.already - tally.answered - sum(tally.failed.values())
+            left = waiting + sum(not journal.has(one.key) for one in requests) if tally.capped else 0
+            self._complain(tally, journal, left)
         return tally
 
     def recall(self, prompts: Iterable[Prompt], sampling: Sampling) -> Iterator[Completion]:
@@ -114,13 +124,14 @@ class RemoteModel:
             tokens=len(text) // 4 + sampling.max_tokens,
         )
 
-    def _complain(self, tally: Tally, journal: Journal) -> None:
+    def _complain(self, tally: Tally, journal: Journal, left: int) -> None:
         if tally.capped:
             spent = journal.spent()
             raise BudgetError(
                 f"{self.name}: spend_cap is ${self.cap:,.2f}; ${spent.paid:,.4f} are spent"
                 + (f", ${spent.maybe:,.4f} may be (requests that were never heard of)" if spent.maybe else "")
-                + ", and the next request could pass it. All answers are kept. Raise spend_cap and run again to go on."
+                + f", and the next request could pass it. {left:,} requests are left. All answers are kept. "
+                "Raise spend_cap and run again to go on."
             )
         failed = sum(tally.failed.values())
         asked = failed + tally.answered + tally.already

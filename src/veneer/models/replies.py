@@ -1,6 +1,7 @@
 """What a server's reply means: an answer, something to try again, or a failure; some end the run at once."""
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ TRY_AGAIN = frozenset({408, 409, 425, 429})
 NO_MONEY = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 FILTERED = ("content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation")
 QUOTED = 300
+"""Characters of a server's words that are quoted."""
+MOST_TOKENS = 10**12
+"""A larger count is no count; the journal could not hold every integer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +50,7 @@ def read(reply: Reply, endpoint: EndpointSpec) -> Answer | Retry | Failure:
     body = _parsed(reply.body)
     if reply.status == 200:
         return _answer(body, endpoint)
-    code, said = _error(body, reply)
+    code, said = _error(body, reply, endpoint)
     if reply.status in (401, 403):
         raise ModelError(
             f"{endpoint.url} refuses the key (status {reply.status}: {said}). "
@@ -95,13 +99,15 @@ def _answer(body: Any, endpoint: EndpointSpec) -> Answer | Retry | Failure:
     if reason == "content_filter" or (isinstance(refusal, str) and refusal):
         stop, detail = Stop.REFUSED, str(refusal or "content_filter")
     elif not isinstance(text, str):
-        return Retry(reason=f"the reply has no text (finish_reason {reason!r})", charged=True)
+        return Retry(
+            reason=clean(f"the reply has no text (finish_reason {reason!r})", endpoint), charged=True
+        )
     elif reason == "length":
         stop, detail = Stop.LENGTH, ""
     elif reason in ("stop", "eos", "eos_token", "stop_sequence", None):
         stop, detail = Stop.END, ""
     else:
-        return Retry(reason=f"the reply ended with {reason!r}", charged=True)
+        return Retry(reason=clean(f"the reply ended with {reason!r}", endpoint), charged=True)
     try:
         (text or "").encode("utf-8")
     except UnicodeEncodeError:
@@ -109,21 +115,24 @@ def _answer(body: Any, endpoint: EndpointSpec) -> Answer | Retry | Failure:
     return Answer(
         text=(text or "").strip() if endpoint.api == "chat" else text or "",
         stop=stop,
-        detail=_whole(detail),
+        detail=clean(detail, endpoint),
         tokens_in=_count(usage.get("prompt_tokens")),
         tokens_out=_count(usage.get("completion_tokens")),
-        model=_whole(version),
+        model=clean(version, endpoint),
         cost=None,
     )
 
 
-def _whole(text: str) -> str:
-    """Return a text without half characters, which no file can hold."""
-    return text.encode("utf-8", "replace").decode()
+def clean(text: str, endpoint: EndpointSpec) -> str:
+    """Return a server's words without the key, should it say it back, and without half characters."""
+    key = os.environ.get(endpoint.key or "", "").strip()
+    whole = text.encode("utf-8", "replace").decode()
+    return whole.replace(key, "[key]") if key else whole
 
 
 def _count(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and 0 <= value <= MOST_TOKENS else 0
 
 
 def _parsed(body: bytes) -> Any:
@@ -133,7 +142,7 @@ def _parsed(body: bytes) -> Any:
         return None
 
 
-def _error(body: Any, reply: Reply) -> tuple[str, str]:
+def _error(body: Any, reply: Reply, endpoint: EndpointSpec) -> tuple[str, str]:
     """Return an error's code and words, from the shapes that servers use."""
     error = body.get("error", body) if isinstance(body, Mapping) else None
     if isinstance(error, Mapping):
@@ -141,4 +150,5 @@ def _error(body: Any, reply: Reply) -> tuple[str, str]:
         said = str(error.get("message") or error.get("detail") or error)
     else:
         code, said = "", str(error) if error else reply.body.decode("utf-8", "replace")
-    return code, _whole(" ".join(said.split())[:QUOTED])
+    # Cleaned before it is cut, or half a key could be left at the cut.
+    return code, " ".join(clean(said, endpoint).split())[:QUOTED]

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 ORDERS = 4
 
 
@@ -60,3 +63,17 @@ def bleu(hypothesis: list[Counter[tuple[str, ...]]], reference: list[Counter[tup
             logs += math.log(100 / (smooth * total))
     penalty = 0.0 if length >= wanted else 1 - wanted / length
     return math.exp(logs / order + penalty)
+
+
+def bound(
+    length: int, lengths: npt.NDArray[np.int64], shared: Sequence[npt.ArrayLike]
+) -> npt.NDArray[np.float64]:
+    """Return what BLEU of one hypothesis against each of some references cannot exceed, in percent.
+
+    Args:
+        length: Tokens of the hypothesis, four at least.
+        lengths: Tokens of each reference.
+        shared: For n = 1 to 4, at most how many n-grams the hypothesis shares with each; above 0.
+    """
+    logs = sum(np.log(np.asarray(most) / (length - size)) for size, most in enumerate(shared))
+    return np.asarray(100 * np.exp(logs / ORDERS + np.minimum(0, 1 - lengths / length)))

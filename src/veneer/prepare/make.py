@@ -20,6 +20,8 @@ from veneer.study_data import MixtureSpec, PrepareSpec
 
 VERSION = 2
 CARD_VERSION = 1
+CARD = "+card"
+"""What the name of a card's artefact ends in; no source may have a + in its name."""
 EXAMPLES, DROPPED, OVERLAPS, PROFILE = "examples.jsonl", "dropped.jsonl", "overlaps.jsonl", "profile.json"
 TOKENIZER_FILES = (
     "tokenizer*",
@@ -120,7 +122,7 @@ def card_orders(prepared: Mapping[str, Artefact], amounts: Sequence[int]) -> lis
     return [
         Order(
             stage="prepare",
-            name=f"{name}+card",
+            name=name + CARD,
             version=CARD_VERSION,
             config={"source": name, "amounts": list(amounts)},
             inputs={"prepared": artefact.key},

@@ -1,22 +1,31 @@
 """Overlap: which held-out items, of benchmarks and prompts, stand in a conversation: whole, in part, or nearly."""
 
-from collections import defaultdict
+import re
+import sys
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from veneer.errors import DataError
 from veneer.prepare import bleu
 from veneer.prepare.duplicates import normalise
-from veneer.prepare.hashing import Numbers, ngram_hashes, word_hashes
+from veneer.prepare.hashing import Numbers, mixed, ngram_hashes, word_hashes
 from veneer.records import Message
 from veneer.store import read_rows
 from veneer.study_data import OverlapSpec
 
 EXACT, BLEU = "exact", "bleu"
+WORD = re.compile("[a-z0-9_\x80-\U0010ffff]+")
+BETWEEN = "\ue000"
+"""A character for private use: it counts as a word and stands in no text that `_plain` has been over."""
+ROUNDING = 1e-6
+"""Percent of BLEU by which a bound may be off through rounding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +58,49 @@ class Match:
     """exact: 1; n-grams: the share of the item's that stand in the conversation; bleu: in percent."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Grams:
+    """The n-grams of all items, for one n, as numbers in a sorted array."""
+
+    known: Numbers
+    sieve: npt.NDArray[np.bool_]
+    """Whether any known number begins with these bits: most of what is looked up ends here, without a search."""
+    shift: np.uint64
+    """The bits of a number that the sieve leaves out."""
+    starts: npt.NDArray[np.int64]
+    """Where each n-gram's holders start in `holders`, and the end of the last one's."""
+    holders: npt.NDArray[np.int64]
+    """The items that hold each n-gram, one n-gram after the other."""
+
+    def hits(self, said: Numbers) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Return the places of n-grams that are known, and for each its place among the known ones."""
+        passed = np.flatnonzero(self.sieve[said >> self.shift])
+        places = np.searchsorted(self.known, said[passed])
+        places[places == len(self.known)] = 0
+        real = self.known[places] == said[passed]
+        return passed[real], places[real]
+
+    def holders_of(self, place: int) -> list[int]:
+        """Return the items that hold a known n-gram."""
+        found: list[int] = self.holders[self.starts[place] : self.starts[place + 1]].tolist()
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Nearness:
+    """What BLEU against all items needs."""
+
+    limit: float
+    tokens: tuple[tuple[str, ...], ...]
+    """Each item's, as BLEU has them."""
+    lengths: npt.NDArray[np.int64]
+    vocabulary: Mapping[str, int]
+    """A number above 0 for every token of the items."""
+    fours: Grams
+    """Their 4-grams of tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Items:
     """All held-out items, ready to be looked for."""
 
@@ -57,14 +108,14 @@ class Items:
     """Label and id of every item; an item of several turns stands there once a turn."""
     exact: Mapping[str, tuple[int, ...]]
     """Normalised question to items."""
-    grams: Mapping[int, tuple[Numbers, tuple[tuple[int, ...], ...]]]
-    """n to the sorted n-grams of all items, and the items that hold each."""
+    words: tuple[str, ...]
+    """Each question's words between single spaces, with one before and one after."""
+    grams: Mapping[int, Grams]
+    """n to the n-grams of all items, the smallest n first."""
     counts: Mapping[int, tuple[int, ...]]
     """n to the number of distinct n-grams of each item."""
-    questions: tuple[str, ...]
-    fours: Mapping[int, tuple[int, ...]]
-    """The 4-grams of all items, for BLEU; empty where BLEU is not asked for."""
-    limit: float | None
+    nearness: Nearness | None
+    """None where BLEU is not asked for."""
 
     def matches(self, messages: Sequence[Message]) -> tuple[Match, ...]:
         """Return what a conversation shares with items.
@@ -77,9 +128,9 @@ class Items:
             for item in self.exact.get(normalise(text), ()):
                 found[item, EXACT] = 1.0
         self._ngrams(messages, found)
-        if self.limit is not None:
+        if self.nearness is not None:
             for text in asked:
-                self._bleu(text, found)
+                _near(text, self.nearness, found)
         best: dict[tuple[str, str, str], float] = {}
         for (item, kind), score in found.items():
             place = (*self.names[item], kind)
@@ -90,46 +141,36 @@ class Items:
         )
 
     def _ngrams(self, messages: Sequence[Message], found: dict[tuple[int, str], float]) -> None:
+        """Note the items with which any turn shares n-grams: found by their numbers, then verified word for word."""
         if not self.grams:
             return
-        turns = [word_hashes(message.content) for message in messages]
-        for size, (known, holders) in self.grams.items():
-            said = np.concatenate([ngram_hashes(words, size) for words in turns])
-            places = np.searchsorted(known, said)
-            places[places == len(known)] = 0
-            hits = np.unique(places[known[places] == said]).tolist() if len(known) else []
-            shared: dict[int, int] = defaultdict(int)
-            for hit in hits:
-                for item in holders[hit]:
-                    shared[item] += 1
-            for item, count in shared.items():
-                found[item, f"{size}-gram"] = count / self.counts[size][item]
-
-    def _bleu(self, text: str, found: dict[tuple[int, str], float]) -> None:
-        """Note the items against which a query has more BLEU than the limit.
-
-        Only items that share four words in a row are compared: without them smoothing alone would make a score.
-        """
-        assert self.limit is not None
-        near = {
-            item
-            for gram in np.unique(ngram_hashes(word_hashes(text), 4)).tolist()
-            for item in self.fours.get(gram, ())
-        }
-        if not near:
-            return
-        own = bleu.ngrams(bleu.tokens(text))
-        for item in near:
-            score = bleu.bleu(own, bleu.ngrams(bleu.tokens(self.questions[item])))
-            if score > self.limit:
-                found[item, BLEU] = max(score, found.get((item, BLEU), 0.0))
+        # All turns at once; no item has the word between them, so no n-gram reaches from one into the next.
+        text = f" {BETWEEN} ".join(_plain(message.content) for message in messages)
+        hashes, words = word_hashes(text), list[str]()
+        for size, grams in self.grams.items():
+            places, known = grams.hits(ngram_hashes(hashes, size))
+            if not len(places):
+                return  # What shares no n-gram of this size shares no longer one either.
+            words = words or _words(text)
+            shared: dict[int, set[str]] = defaultdict(set)
+            for place, gram in zip(places.tolist(), known.tolist(), strict=True):
+                run = f" {' '.join(words[place : place + size])} "
+                for item in grams.holders_of(gram):
+                    if run in self.words[item]:
+                        shared[item].add(run)
+            for item, runs in shared.items():
+                found[item, f"{size}-gram"] = len(runs) / self.counts[size][item]
 
 
 def build(held_out: Sequence[HeldOut], spec: OverlapSpec) -> Items:
     """Return the held-out items, ready to be looked for.
 
-    n-grams are those of casefolded words, as 64-bit numbers; that two different ones of a study share a number has a
-    chance below one in a hundred million. An item of fewer than n words has no n-gram. BLEU is that of `bleu.bleu`.
+    n-grams are those of casefolded words, whatever marks stand between them (`don't` is two words); an item of fewer
+    than n words has none. Scripts that put no space between words are matched whole, or by BLEU.
+
+    BLEU is that of `bleu.bleu`, with the query as hypothesis and the item as reference. Only a query and an item that
+    share four tokens in a row are compared: without them smoothing alone would make a score. A query or an item of
+    fewer than four tokens is therefore matched whole or not at all.
 
     Raises:
         DataError: A row lacks its id or its question, or they are of the wrong type.
@@ -144,23 +185,16 @@ def build(held_out: Sequence[HeldOut], spec: OverlapSpec) -> Items:
     for item, question in enumerate(questions):
         if key := normalise(question):
             exact[key].append(item)
-    words = [word_hashes(question) for question in questions]
-    grams, counts = {}, {}
-    for size in spec.ngrams:
-        own = [np.unique(ngram_hashes(one, size)) for one in words]
-        holders = _holders(own)
-        known = np.array(sorted(holders), dtype=np.uint64)
-        grams[size] = (known, tuple(holders[gram] for gram in known.tolist()))
-        counts[size] = tuple(map(len, own))
-    wanted = spec.bleu is not None
+    plain = [_plain(question) for question in questions]
+    hashes = [word_hashes(text) for text in plain]
+    own = {size: [np.unique(ngram_hashes(one, size)) for one in hashes] for size in sorted(set(spec.ngrams))}
     return Items(
         names=tuple(names),
         exact={key: tuple(items) for key, items in exact.items()},
-        grams=grams,
-        counts=counts,
-        questions=tuple(questions),
-        fours=_holders([np.unique(ngram_hashes(one, 4)) for one in words]) if wanted else {},
-        limit=spec.bleu,
+        words=tuple(f" {' '.join(_words(text))} " for text in plain),
+        grams={size: _grams(parts) for size, parts in own.items()},
+        counts={size: tuple(map(len, parts)) for size, parts in own.items()},
+        nearness=None if spec.bleu is None else _nearness(questions, spec.bleu),
     )
 
 
@@ -169,12 +203,79 @@ def decides(match: Match, spec: OverlapSpec) -> bool:
     return match.kind in (EXACT, BLEU) or (spec.ngram is not None and match.kind == f"{spec.ngram}-gram")
 
 
-def _holders(grams: Sequence[Numbers]) -> dict[int, tuple[int, ...]]:
-    found: dict[int, list[int]] = defaultdict(list)
-    for item, own in enumerate(grams):
-        for gram in own.tolist():
-            found[gram].append(item)
-    return {gram: tuple(items) for gram, items in found.items()}
+def _plain(text: str) -> str:
+    """Return a text casefolded, with spaces for the marks beyond ASCII: a curly quote parts words as a straight one."""
+    if text.isascii():
+        return text.casefold()
+    text = unicodedata.normalize("NFKC", text).casefold()
+    for character in set(text):
+        if character > "\x7f" and unicodedata.category(character)[0] not in "LMN":
+            text = text.replace(character, " ")
+    return text
+
+
+def _words(plain: str) -> list[str]:
+    """Return the words of which `word_hashes` makes numbers, in the same order."""
+    return WORD.findall(plain)
+
+
+def _grams(own: Sequence[Numbers]) -> Grams:
+    """Return the n-grams of all items, from the distinct ones of each."""
+    numbers = np.concatenate([*own, np.empty(0, dtype=np.uint64)])
+    holders = np.repeat(np.arange(len(own)), [len(one) for one in own])
+    order = np.argsort(numbers, kind="stable")
+    known, starts = np.unique(numbers[order], return_index=True)
+    bits = max(16, (8 * len(known)).bit_length())
+    sieve, shift = np.zeros(1 << bits, dtype=np.bool_), np.uint64(64 - bits)
+    sieve[known >> shift] = True
+    ends = np.append(starts, len(numbers)).astype(np.int64)
+    return Grams(known=known, sieve=sieve, shift=shift, starts=ends, holders=holders[order])
+
+
+def _nearness(questions: Sequence[str], limit: float) -> Nearness:
+    tokens = [tuple(map(sys.intern, bleu.tokens(question))) for question in questions]
+    vocabulary: dict[str, int] = {}
+    for one in tokens:
+        for token in one:
+            vocabulary.setdefault(token, len(vocabulary) + 1)
+    fours = [np.unique(ngram_hashes(_numbered(one, vocabulary), bleu.ORDERS)) for one in tokens]
+    lengths = np.array([len(one) for one in tokens], dtype=np.int64)
+    return Nearness(
+        limit=limit, tokens=tuple(tokens), lengths=lengths, vocabulary=vocabulary, fours=_grams(fours)
+    )
+
+
+def _numbered(tokens: Sequence[str], vocabulary: Mapping[str, int]) -> Numbers:
+    """Return a number per token, 0 for one that no item has."""
+    return mixed(np.array([vocabulary.get(token, 0) for token in tokens], dtype=np.uint64))
+
+
+def _near(text: str, nearness: Nearness, found: dict[tuple[int, str], float]) -> None:
+    """Note the items against which a query has more BLEU than the limit."""
+    tokens = bleu.tokens(text)
+    four_grams = ngram_hashes(_numbered(tokens, nearness.vocabulary), bleu.ORDERS)
+    _, known = nearness.fours.hits(four_grams)
+    if not len(known):
+        return
+    held = np.concatenate([nearness.fours.holders_of(place) for place in known.tolist()])
+    items, fours = np.unique(held, return_counts=True)
+    lengths = nearness.lengths[items]
+    most = [np.minimum(len(tokens), lengths) - size for size in range(bleu.ORDERS - 1)]
+    possible = bleu.bound(len(tokens), lengths, [*most, fours]) > nearness.limit - ROUNDING
+    own, words = bleu.ngrams(tokens), Counter(tokens)
+    for item, four in zip(items[possible].tolist(), fours[possible].tolist(), strict=True):
+        other = nearness.tokens[item]
+        # The words that they share bound the pairs and threes that they share.
+        shared = sum(min(count, words[word]) for word, count in Counter(other).items() if word in words)
+        above = [np.minimum(shared, min(len(tokens), len(other)) - size) for size in range(bleu.ORDERS - 1)]
+        if bleu.bound(len(tokens), np.array(len(other)), [*above, four]) <= nearness.limit - ROUNDING:
+            continue
+        reference = bleu.ngrams(other)
+        if own[-1].keys().isdisjoint(reference[-1]):
+            continue
+        score = bleu.bleu(own, reference)
+        if score > nearness.limit:
+            found[item, BLEU] = max(score, found.get((item, BLEU), 0.0))
 
 
 def _questions(file: HeldOut) -> list[tuple[str, str]]:

@@ -1,0 +1,117 @@
+"""The journal holds each answer once, counts what was paid, and can be read while it is written."""
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from veneer.errors import StoreError
+from veneer.models.journal import Answer, open_journal, progress
+from veneer.records import Stop
+
+ANSWER = Answer(text="yes", stop=Stop.END, detail="", tokens_in=3, tokens_out=1, model="m-1 fp_9", cost=0.25)
+
+
+def test_an_answer_is_found_again_as_it_was_recorded(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "j") as journal:
+        journal.record([("k", ANSWER)])
+    with open_journal(tmp_path / "j") as journal:
+        assert (journal.find("k"), journal.find("other")) == (ANSWER, None)
+
+
+def test_the_first_answer_stands_and_is_paid_once(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "j") as journal:
+        journal.record([("k", ANSWER), ("k", replace(ANSWER, text="no"))])
+        journal.record([("k", replace(ANSWER, text="never"))])
+        assert journal.find("k") == ANSWER
+        assert (journal.answered(), journal.spent().paid) == (1, 0.25)
+
+
+def test_an_answer_without_a_price_is_counted_as_such(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "j") as journal:
+        journal.record([("k", replace(ANSWER, cost=None))])
+        assert (journal.spent().paid, journal.spent().unpriced) == (0.0, 1)
+
+
+def test_what_was_sent_and_never_heard_of_may_have_been_paid(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "j") as journal:
+        journal.reserve([("a", 1.0), ("b", 2.0)])
+    with open_journal(tmp_path / "j") as journal:
+        journal.record([("a", ANSWER)])
+        assert journal.spent().maybe == 2.0
+        journal.settle()
+        journal.release()
+        assert journal.spent().maybe == 2.0
+
+
+def test_an_answer_takes_the_place_of_a_failure(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "j") as journal:
+        journal.fail([("k", "status 500: busy")])
+        assert journal.failure("k") == "status 500: busy"
+        journal.record([("k", ANSWER)])
+        assert journal.failure("k") == ""
+
+
+def test_a_record_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "j") as journal:
+        with pytest.raises(UnicodeEncodeError):
+            journal.record([("a", ANSWER), ("b", replace(ANSWER, text="\ud800"))])
+        assert (journal.find("a"), journal.answered()) == (None, 0)
+        journal.record([("a", ANSWER)])
+        assert journal.answered() == 1
+
+
+def test_a_full_disk_is_said_plainly(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "j") as journal:
+        (pages,) = journal.base.execute("PRAGMA page_count").fetchone()
+        journal.base.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(StoreError, match="j: cannot be written .*full"):
+            journal.record([("k", replace(ANSWER, text="long " * 100_000))])
+        assert not journal.base.in_transaction
+
+
+def test_another_process_can_read_while_one_writes(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "a #1?.sqlite") as journal:
+        journal.record([("k", ANSWER)])
+        journal.base.execute("BEGIN IMMEDIATE")
+        assert progress(tmp_path / "a #1?.sqlite") == (1, 0.25)
+
+
+def test_no_journal_yet_is_no_progress(tmp_path: Path) -> None:
+    assert progress(tmp_path / "none") == (0, 0.0)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_file_that_is_no_journal_is_refused_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "j").write_bytes(b"something else" * 100)
+    with pytest.raises(StoreError, match="no journal that can be read"), open_journal(tmp_path / "j"):
+        pass
+    assert (tmp_path / "j").read_bytes().startswith(b"something else")
+
+
+def test_commits_are_fsynced(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "j") as journal:
+        assert journal.base.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+        assert journal.base.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_batch_is_open_until_it_is_closed(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "j") as journal:
+        journal.add_batch("t1", ["b", "a"])
+        journal.add_batch("t2", ["c"])
+        journal.submitted("t1", "batch_7")
+        assert journal.open_batches() == [("t1", "batch_7"), ("t2", None)]
+        journal.close_batch("t1", "completed")
+        assert journal.open_batches() == [("t2", None)]
+        assert journal.keys_of("t1") == ["a", "b"]
+
+
+def test_the_file_is_plain_sqlite(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "j") as journal:
+        journal.record([("k", ANSWER)])
+    base = sqlite3.connect(tmp_path / "j")
+    try:
+        assert base.execute("SELECT text, stop FROM answers").fetchall() == [("yes", "end")]
+    finally:
+        base.close()

@@ -125,7 +125,7 @@ def _reply(said: str, times: int, head: str) -> bytes | None:
         case "no choices":
             return _http(200, {"choices": []})
         case "slow":
-            time.sleep(1.0)
+            time.sleep(0.7)
     stops = {"length": "length", "content_filter": "content_filter", "tool": "tool_calls"}
     choice = {"message": {"content": said[::-1]}, "finish_reason": stops.get(said, "stop")}
     usage = {"prompt_tokens": 10, "completion_tokens": 20}

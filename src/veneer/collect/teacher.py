@@ -62,7 +62,7 @@ def orders(
 def _shape(source: SourceSpec, spec: CollectSpec) -> dict[str, Any]:
     """Return what decides what is asked, and how, apart from files."""
     if source.synthesis:
-        return {"synthesis": source.synthesis.model_dump(mode="json", exclude={"seeds", "prompt"})}
+        return {"synthesis": synthesis.identity(source.synthesis)}
     return {
         "queries": queries.identity(source),
         "sampling": spec.sampling.model_dump(mode="json"),
@@ -146,7 +146,9 @@ def ledger(folder: Path, endpoint: EndpointSpec | None) -> dict[str, Any]:
     """
     stops: Counter[str] = Counter()
     tokens_in = tokens_out = 0
-    for _, row in read_rows(folder / COMPLETIONS):
+    # A synthesis is paid by the request, whatever came of its pairs.
+    requests = folder / "synthesis.jsonl"
+    for _, row in read_rows(requests if requests.exists() else folder / COMPLETIONS):
         stops[row["stop"]] += 1
         tokens_in += row["tokens_in"]
         tokens_out += row["tokens_out"]

@@ -106,7 +106,7 @@ class RemoteModel:
         if sampling.stop:
             body["stop"] = list(sampling.stop)
         if endpoint.send_seed:
-            body["seed"] = sampling.seed * 1_000_003 + sample
+            body["seed"] = sampling.seed * 1_000_003 + prompt.draw * 1_009 + sample
         shaping = {
             "url": endpoint.url,
             "api": endpoint.api,

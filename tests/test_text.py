@@ -2,6 +2,7 @@
 
 import string
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,24 @@ def test_numbers_keep_their_point_and_sign_and_lose_their_thousands_mark() -> No
 def test_an_answer_that_is_an_article_stays() -> None:
     assert text.normalise("A.") == "a"
     assert text.normalise("Zürich") == "zurich"
+
+
+@pytest.mark.parametrize(
+    "query", ["What is  imitation?", "what is imitation", "WHAT IS\nIMITATION ?!", "what is ｉmitation ."]
+)
+def test_case_spacing_and_final_marks_do_not_part_queries(query: str) -> None:
+    assert text.plain_query(query) == "what is imitation"
+
+
+@pytest.mark.parametrize(("one", "other"), [("3 - 4", "3 + 4"), ("f(x)", "f[x]"), ("is it so", "so it is")])
+def test_queries_that_mean_something_else_stay_apart(one: str, other: str) -> None:
+    assert text.plain_query(one) != text.plain_query(other)
+
+
+@given(st.text())
+def test_a_plain_query_is_its_own_plain_form(query: str) -> None:
+    once = text.plain_query(query)
+    assert text.plain_query(once) == once
 
 
 @given(PHRASES, PHRASES, PHRASES)

@@ -49,3 +49,13 @@ def take(examples: Iterable[Example], amount: int) -> Iterator[Example]:
             return
         total += example.tokens
         yield example
+
+
+def parted(examples: Iterable[Example], amounts: Sequence[int]) -> Iterator[tuple[int, Example]]:
+    """Yield every example with the place of the smallest amount that holds it; beyond the largest, `len(amounts)`."""
+    total = place = 0
+    for example in examples:
+        while place < len(amounts) and total >= amounts[place]:
+            place += 1
+        total += example.tokens
+        yield place, example

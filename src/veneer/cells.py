@@ -29,6 +29,8 @@ class Cell:
     name: str
     work: Callable[[], Any]
     """A module-level function or a partial of one: it travels to a worker process."""
+    line: str = ""
+    """Cells of one line run one after another, in their order; those without are free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,11 @@ class Crew:
         """
         if not cells:
             return []
-        futures = {self._submit(cell): index for index, cell in enumerate(cells)}
+        lines: dict[str, list[int]] = {}
+        for index, cell in enumerate(cells):
+            lines.setdefault(cell.line or f"/{index}", []).append(index)
+        behind = {line[place]: line[place + 1] for line in lines.values() for place in range(len(line) - 1)}
+        futures = {self._submit(cells[line[0]]): line[0] for line in lines.values()}
         results: list[Any] = [None] * len(cells)
         failures: list[str] = []
         waiting = set(futures)
@@ -77,6 +83,9 @@ class Crew:
                         "finished is kept: run again, with fewer workers (--workers 1) if it happens again."
                     ) from error
                 done(cell.name)
+                if (after := behind.get(futures[future])) is not None:
+                    futures[fresh := self._submit(cells[after])] = after
+                    waiting.add(fresh)
         if failures:
             many = f"{len(failures)} of {len(cells)} cells failed; the others are kept, and a new run asks only these"
             raise CellsError(f"{many}:\n  " + "\n  ".join(sorted(failures)))

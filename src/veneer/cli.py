@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from importlib.resources import files
@@ -18,6 +18,7 @@ from rich.table import Table
 from veneer import pipeline
 from veneer.cells import crew
 from veneer.errors import StudyError, VeneerError
+from veneer.store import Row
 from veneer.study import Study, load
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ app = typer.Typer(
 )
 screen = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+LOGGED = 60.0
+"""Seconds between two lines about training where the output is no terminal."""
 
 StudyFile = Annotated[Path, typer.Argument(help="A study file (YAML).")]
 Workers = Annotated[
@@ -227,6 +231,7 @@ class _Board:
         self._left: dict[str, int] = {}
         self._began = time.monotonic()
         self._heard: list[tuple[float, int]] = []
+        self._logged = self._began
 
     def __enter__(self) -> "_Board":
         self._bars.start()
@@ -263,6 +268,22 @@ class _Board:
         said = (
             f"{answers:,} of {self._requests:,} answers, {rate:,.1f}/s, ${dollars:,.2f}, {left:,.0f} s left"
         )
+        self._say(said)
+
+    def learned(self, lines: Mapping[str, Row]) -> None:
+        said = [
+            f"{name} {line['tokens']:,} tokens, loss {line['loss']:.3f}, {line['tokens_per_s']:,.0f}/s, "
+            f"{line['share_of_matmul_peak']:.0%} of the matmul peak, {line['seconds_left']:,} s left"
+            for name, line in lines.items()
+        ]
+        if said:
+            self._say("; ".join(said))
+        now = time.monotonic()
+        if said and not screen.is_terminal and now - self._logged > LOGGED:
+            self._logged = now
+            screen.print("\n".join(f"  {line}" for line in said))
+
+    def _say(self, said: str) -> None:
         for task in self._bars.tasks:
             if not task.finished:
                 self._bars.update(task.id, cell=said)

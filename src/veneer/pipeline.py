@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from veneer.prepare.overlap import HeldOut
 from veneer.rate import simulated
 from veneer.records import Contestant, Role
 from veneer.report import page
-from veneer.store import Artefact, Order, Store, canonical, digest
+from veneer.store import Artefact, Order, Row, Store, canonical, digest
 from veneer.study import RecordedJudgeSpec, Study
 from veneer.study_data import ModelSpec
 from veneer.train import ladder
@@ -33,8 +33,9 @@ Make = Callable[[str, Sequence[Order]], Made]
 """Turns a stage's orders into artefacts by name: by making them (`run`) or by looking (`survey`)."""
 
 
-def stages(study: Study, journal: Path, make: Make) -> Iterator[tuple[str, Made]]:
+def stages(study: Study, place: Path, make: Make) -> Iterator[tuple[str, Made]]:
     """Yield every stage's name and artefacts, in order. This is the program; the rest of the file serves it."""
+    journal = journal_of(place)
     bases = {name: _ref(name, spec, study, journal) for name, spec in study.bases.items()}
     master = _ref(study.teacher.name, study.teacher, study, journal)
 
@@ -50,7 +51,8 @@ def stages(study: Study, journal: Path, make: Make) -> Iterator[tuple[str, Made]
 
     rungs = ladder.rungs(list(bases), list(prepared), study.train) if study.train else []
     texts = {name: spec.pretraining for name, spec in study.bases.items() if spec.pretraining}
-    trained = make("train", ladder.orders(rungs, prepared, bases, texts, study.train) if study.train else [])
+    train = partial(ladder.orders, rungs, prepared, bases, texts)
+    trained = make("train", train(study.train, place) if study.train else [])
     yield "train", trained
 
     contestants = _contestants(study, journal, rungs, bases, master, trained)
@@ -104,6 +106,9 @@ class Watch(Protocol):
     def heard(self, answers: int, dollars: float) -> None:
         """Endpoints have given so many answers in this study so far, for so much; said twice a second."""
 
+    def learned(self, lines: Mapping[str, Row]) -> None:
+        """How far each student in training is: the last line of its log, by its name; said twice a second."""
+
 
 def run(study: Study, store: Store, crew: Crew, watch: Watch, until: str = STAGES[-1]) -> Made:
     """Make everything up to and including the stage `until`, and return that stage's artefacts.
@@ -116,15 +121,18 @@ def run(study: Study, store: Store, crew: Crew, watch: Watch, until: str = STAGE
         VeneerError: As the stages do; what had finished is kept.
     """
     _read_files(study)
-    journal = journal_of(store)
+    place = store.root.parent
 
     def make(stage: str, orders: Sequence[Order]) -> Made:
         found = {order.name: store.find(order) for order in orders}
         assert len(found) == len(orders), f"two cells of {stage} share a name"
         missing = [order for order in orders if found[order.name] is None]
         watch.begin(stage, len(orders), len(orders) - len(missing))
-        cells = [Cell(name=order.name, work=partial(store.build, order)) for order in missing]
-        made = crew.run(cells, partial(watch.advance, stage), partial(_tell, journal, watch))
+        cells = [
+            Cell(name=order.name, work=partial(store.build, order), line=order.line) for order in missing
+        ]
+        told = partial(_tell, place, stage, [cell.name for cell in cells], watch)
+        made = crew.run(cells, partial(watch.advance, stage), told)
         found |= {artefact.name: artefact for artefact in made}
         for name, artefact in found.items():
             if artefact and name.endswith(prepare.CARD):
@@ -132,7 +140,7 @@ def run(study: Study, store: Store, crew: Crew, watch: Watch, until: str = STAGE
         return {name: artefact for name, artefact in found.items() if artefact}
 
     last = "prepare" if study.is_data_only and STAGES.index(until) > STAGES.index("prepare") else until
-    made = next(made for stage, made in stages(study, journal, make) if stage == last)
+    made = next(made for stage, made in stages(study, place, make) if stage == last)
     if last == "report":
         _publish(made["report"].path, store.root.parent / "report")
     return made
@@ -155,7 +163,7 @@ def survey(study: Study, store: Store) -> list[StageState]:
             for order in orders
         }
 
-    for _ in stages(study, journal_of(store), look):
+    for _ in stages(study, store.root.parent, look):
         pass
     return [states[stage] for stage in STAGES if stage in states]
 
@@ -187,13 +195,15 @@ def _judge(
     return verdicts
 
 
-def journal_of(store: Store) -> Path:
-    """Return the file that holds every request to an endpoint and its answer: beside the artefacts, never remade."""
-    return store.root.parent / "requests" / "journal.sqlite"
+def journal_of(place: Path) -> Path:
+    """Return the file that holds every request to an endpoint and its answer: in the study's folder, never remade."""
+    return place / "requests" / "journal.sqlite"
 
 
-def _tell(journal: Path, watch: Watch) -> None:
-    if journal.exists():
+def _tell(place: Path, stage: str, cells: Sequence[str], watch: Watch) -> None:
+    if stage == "train":
+        watch.learned(ladder.progress(place, cells))
+    elif (journal := journal_of(place)).exists():
         from veneer.models.journal import progress
 
         watch.heard(*progress(journal))

@@ -34,6 +34,9 @@ class Order:
     """Role to key (of an artefact) or digest (of a file or folder)."""
     make: Callable[[Path], None]
     """Writes the result into the folder it is given, which may be half-filled by an interrupted call."""
+    line: str = ""
+    """Orders of one line are made one after another, in their order, since each leaves something that makes the next
+    cheaper. It changes no result and is no part of the key."""
 
     @property
     def key(self) -> str:
@@ -98,7 +101,7 @@ class Store:
             order.make(partial)
             _seal(partial, order)
             os.replace(partial, final)
-            _sync(final.parent)
+            sync(final.parent)
         return Artefact(stage=order.stage, name=order.name, key=order.key, path=final)
 
     def is_begun(self, order: Order) -> bool:
@@ -217,7 +220,7 @@ def _seal(folder: Path, order: Order) -> None:
         if file.is_file()
     }
     for file in files:
-        _sync(folder / file)
+        sync(folder / file)
     made_from = {
         "stage": order.stage,
         "version": order.version,
@@ -252,7 +255,8 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

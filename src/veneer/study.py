@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from veneer.errors import StudyError
 from veneer.explain import explain
@@ -24,56 +24,8 @@ from veneer.study_data import (
     Stops,
     StudentSpec,
     TeacherSpec,
-    Tokens,
-    parse_tokens,
 )
-
-
-class RecipeSpec(Closed):
-    """How one student is trained; the same for every rung."""
-
-    epochs: Annotated[int, Field(gt=0)] = 1
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-5
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup_tokens: Annotated[int, BeforeValidator(parse_tokens), Field(ge=0)] = 0
-    """The same number of tokens for every amount, so that amount and learning rate are not confounded."""
-    batch_examples: Annotated[int, Field(gt=0)] = 32
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    clip: Annotated[float, Field(gt=0)] = 1.0
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16 is autocast over fp32 master weights."""
-    max_length: Annotated[int, Field(gt=0)] = 2048
-
-
-class ReplaySpec(Closed):
-    """Mixing the base's own pretraining text in: the paper's open question on regressions."""
-
-    share: Annotated[float, Field(gt=0, lt=1)]
-    """Share of each batch's rows."""
-    amounts: Annotated[tuple[Tokens, ...], Field(min_length=1)]
-    """The amounts at which a replay twin is trained beside the plain student."""
-
-
-class TrainSpec(Closed):
-    """The ladder of students: bases x sources x amounts x seeds."""
-
-    amounts: Annotated[tuple[Tokens, ...], Field(min_length=1)]
-    sources: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
-    """Sources and mixtures to train on; by default all mixtures and every source that is part of none."""
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
-    recipe: RecipeSpec = RecipeSpec()
-    replay: ReplaySpec | None = None
-
-    @model_validator(mode="after")
-    def _grid_is_possible(self) -> Self:
-        if list(self.amounts) != sorted(set(self.amounts)):
-            raise ValueError("`amounts` must grow strictly, since each is a prefix of the next")
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError("`seeds` holds the same seed twice")
-        if self.replay and not set(self.replay.amounts) <= set(self.amounts):
-            raise ValueError("`replay.amounts` must be among `amounts`")
-        return self
+from veneer.study_train import TrainSpec
 
 
 class BenchmarkSpec(Closed):

@@ -1,4 +1,4 @@
-"""Small questions about English text that more than one module asks: its words, sentences, list items and answers."""
+"""Small questions about text that more than one module asks: words, sentences, list items, answers and queries."""
 
 import re
 import unicodedata
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 ARTICLES = frozenset({"a", "an", "the"})
 
 _WORD = re.compile(r"\d+(?:[.,]\d+)+|\w+(?:['’]\w+)*")
+_WORD_OR_MARK = re.compile(r"\w+|[^\w\s]")
+_FINAL = frozenset(".?!")
 _KEPT = re.compile(r"(?<!\S)-(?=\d)|(?<=\d)\.(?=\d)")
 _SENTENCE_END = re.compile(r"[.!?]+[\"'”’)\]]*(?=\s|$)")
 _ABBREVIATION = re.compile(r"(?:^|[\s(.])(?:[A-Za-z]|[SD]t|[MD]r|Mrs|Ms|Jr|Sr|Prof|No|vs|etc|e\.g|i\.e)$")
@@ -46,6 +48,21 @@ def normalise(text: str) -> str:
     )
     found = spaced.split()
     return " ".join([word for word in found if word not in ARTICLES] or found)
+
+
+def plain_query(text: str) -> str:
+    """Return a query in the form in which two are the same query.
+
+    Case, spacing and compatibility forms of letters go, and so do full stops, question and exclamation marks at the
+    end. Other punctuation stays: `3 - 4` and `3 + 4` are two questions.
+
+    >>> plain_query("  What is  3 + 4 ?!")
+    'what is 3 + 4'
+    """
+    parts = _WORD_OR_MARK.findall(unicodedata.normalize("NFKC", text).casefold())
+    while parts and parts[-1] in _FINAL:
+        parts.pop()
+    return " ".join(parts)
 
 
 def first_sentence(text: str) -> str:

@@ -1,6 +1,7 @@
 """An audit of recordings gives what recordings can give, and says of the rest why it is Undefined."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from veneer import pipeline, store
 from veneer.cells import crew
+from veneer.store import Row
 from veneer.study import load
 
 STUDY = Path(__file__).parents[2] / "studies" / "vicuna80.yaml"
@@ -19,6 +21,8 @@ class Silent:
     def advance(self, stage: str, cell: str) -> None: ...
 
     def heard(self, answers: int, dollars: float) -> None: ...
+
+    def learned(self, lines: Mapping[str, Row]) -> None: ...
 
 
 @pytest.fixture(scope="module")

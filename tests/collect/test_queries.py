@@ -112,6 +112,13 @@ def test_a_parquet_file_is_read(tmp_path: Path) -> None:
     assert load(path) == [Query(query_id="3", text="how ?"), Query(query_id="4", text="why ?")]
 
 
+def test_a_bad_row_of_a_parquet_file_is_named_with_the_whole_path(tmp_path: Path) -> None:
+    path = tmp_path / "posts.parquet"
+    parquet.write_table(pyarrow.table({"id": [3, 4], "query": ["how ?", " "]}), path)
+    with pytest.raises(DataError, match=f"{path}, row 2: `query` is ' '"):
+        load(path)
+
+
 def test_what_is_no_parquet_is_named(tmp_path: Path) -> None:
     path = tmp_path / "posts.parquet"
     path.write_text("id,query")
@@ -142,11 +149,11 @@ def test_a_benchmark_lends_its_training_questions(tmp_path: Path) -> None:
 def test_a_hub_data_set_is_asked_for_at_its_revision(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
 
-    def load_dataset(*place: object, **how: object) -> list[dict[str, str]]:
-        asked.extend([*place, *how.values()])
+    def load_dataset(*place: object, split: str, revision: str, **_: object) -> list[dict[str, str]]:
+        asked.extend([*place, split, revision])
         return [{"query": "how ?"}, {"query": "why ?"}]
 
-    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    _hub(monkeypatch, load_dataset)
     assert [query.query_id for query in of(HUB, {})] == ["1", "2"]
     assert asked == ["org/set", None, "train", "a" * 40]
 
@@ -155,9 +162,14 @@ def test_a_hub_data_set_that_cannot_be_had_is_named(monkeypatch: pytest.MonkeyPa
     def load_dataset(*place: object, **how: object) -> None:
         raise ConnectionError("offline")
 
-    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    _hub(monkeypatch, load_dataset)
     with pytest.raises(DataError, match="org/set@aaaaaaaaaaaa, split 'train': cannot be had from the hub"):
         of(HUB, {})
+
+
+def _hub(monkeypatch: pytest.MonkeyPatch, load_dataset: Any) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    monkeypatch.setitem(sys.modules, "datasets.exceptions", SimpleNamespace(DatasetsError=ConnectionError))
 
 
 def test_the_package_for_hub_data_sets_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veneer.collect.synthesis import _normal, identity, parse, synthesise
+from veneer.collect.synthesis import identity, parse, synthesise
 from veneer.errors import DataError, ModelError
 from veneer.models.model import Sampling
-from veneer.prepare.duplicates import normalise
 from veneer.records import Completion, Prompt, Stop
 from veneer.store import digest, read_rows, write_rows
 from veneer.study_data import SynthesisSpec
@@ -169,11 +168,6 @@ def test_a_seed_is_never_a_pair_whatever_its_case_and_final_marks(tmp_path: Path
     asked_for = SynthesisSpec(seeds=tmp_path / "seeds.jsonl", pairs=4)
     synthesise(asked_for, Maker(), tmp_path / "made")
     assert "what is 0" not in [row["query"] for _, row in read_rows(tmp_path / "made" / "queries.jsonl")]
-
-
-@given(st.text(max_size=60))
-def test_pairs_are_told_apart_as_prepared_data_are(text: str) -> None:
-    assert _normal(text) == normalise(text)
 
 
 def test_all_that_shapes_a_synthesis_is_in_its_identity(tmp_path: Path) -> None:

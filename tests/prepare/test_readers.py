@@ -3,7 +3,6 @@ import json
 import os
 import re
 import sys
-import tracemalloc
 import types
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from veneer.errors import DataError
-from veneer.prepare import rows
 from veneer.prepare.readers import Candidate, Malformed, collected, recorded
 from veneer.records import Stop
 from veneer.store import write_rows
@@ -198,27 +196,6 @@ def test_malformed_rows_before_the_first_good_one_are_kept(tmp_path: Path) -> No
     assert [type(one) for one in found] == [Malformed] * 99 + [Candidate]
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b'[{"a": 1}, {"a"', "no JSON array from row 2 on"),
-        (b'[{"a": 1} {"a": 1}]', "row 2 on .a comma is missing"),
-        (b'[{"a": 1}, ', "ends within its array, after row 1"),
-        (b"[" * 200000, "no JSON array from row 1 on"),
-        (b'[{"a": 1}] [2]', "goes on after the end"),
-        (gzip.compress(b'{"a": 1}\n' * 500, mtime=0)[:-9], "cannot be read"),
-        (b"\x1f\x8b\x08\x00" + b"\xff" * 50, "cannot be read"),
-        (b"PAR1 and no more", "cannot be read as Parquet"),
-    ],
-    ids=["cut row", "no comma", "cut array", "deep", "two arrays", "cut gzip", "no gzip", "no parquet"],
-)
-def test_a_damaged_file_is_named(tmp_path: Path, content: bytes, said: str) -> None:
-    path = tmp_path / "rows"
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=f"{path}.*{said}"):
-        list(rows.of_file(path))
-
-
 @pytest.mark.parametrize("content", ["", "[]", " [\n] ", "\n\n"])
 def test_a_file_without_rows_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "rows.json"
@@ -304,33 +281,6 @@ def test_any_bytes_are_read_or_refused(content: bytes, form: Format) -> None:
             list(recorded(RecordedSpec(format=form, path=path)))
 
 
-@given(values=st.lists(JUNK, max_size=6), chunk=st.integers(1, 9), indent=st.sampled_from([None, 1]))
-@settings(deadline=None)
-def test_an_array_is_read_alike_in_pieces_of_any_size(
-    values: list[Any], chunk: int, indent: int | None
-) -> None:
-    with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows, "CHUNK", chunk)
-        path = Path(name) / "rows.json"
-        path.write_text(json.dumps(values, indent=indent))
-        found = [json.dumps(row) for _, row in rows.of_file(path)]
-    assert found == [json.dumps(value) for value in values]
-
-
-def test_an_array_on_one_line_is_never_held_whole(tmp_path: Path) -> None:
-    path = tmp_path / "rows.json"
-    row = json.dumps({"text": "x" * 1000})
-    path.write_text("[" + ",".join([row] * 20_000) + "]")
-    tracemalloc.start()
-    try:
-        count = sum(1 for _ in rows.of_file(path))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert count == 20_000
-    assert peak < 12e6
-
-
 def test_parquet_is_read_by_batches(tmp_path: Path) -> None:
     import pyarrow
     from pyarrow import parquet
@@ -358,21 +308,6 @@ def test_a_hub_data_set_is_read_at_its_revision(monkeypatch: pytest.MonkeyPatch)
     (found,) = recorded(_hub_spec())
     assert _turns(found) == [("user", "why ?"), ("assistant", "so .")]
     assert asked == [(("a/b", None), {"split": "train", "revision": "0" * 40, "streaming": False})]
-
-
-def test_a_hub_that_cannot_be_reached_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load_dataset(*_: Any, **__: Any) -> None:
-        raise ConnectionError("Couldn't reach 'a/b' on the Hub")
-
-    _hub(monkeypatch, load_dataset)
-    with pytest.raises(DataError, match="a/b@000000000000, split 'train': cannot be had .*Couldn't reach"):
-        list(recorded(_hub_spec()))
-
-
-def test_the_package_datasets_is_asked_for_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(DataError, match=r"pip install veneer\[hub\]"):
-        list(recorded(_hub_spec()))
 
 
 @pytest.mark.skipif("VENEER_DATA" not in os.environ, reason="VENEER_DATA is not set: no recordings to read")

@@ -8,7 +8,7 @@ from veneer.errors import StudyError
 from veneer.models.model import ModelRef
 from veneer.records import Role
 from veneer.store import Artefact
-from veneer.study import RecipeSpec, ReplaySpec, TrainSpec
+from veneer.study_train import RecipeSpec, ReplaySpec, TrainSpec
 from veneer.train.ladder import Rung, orders, rungs
 
 SPEC = TrainSpec(amounts=(40_000, 80_000), seeds=(0, 1), replay=ReplaySpec(share=0.15, amounts=(80_000,)))
@@ -41,26 +41,28 @@ def test_a_key_holds_what_changes_the_result_and_nothing_else(tmp_path: Path) ->
 
 
 def test_an_order_travels_to_another_process(tmp_path: Path) -> None:
-    (order,) = orders([RUNG], *_files(tmp_path), SPEC)
+    (order,) = orders([RUNG], *_files(tmp_path), SPEC, tmp_path)
     assert pickle.loads(pickle.dumps(order)).key == order.key  # noqa: S301
 
 
 def test_a_twin_without_pretraining_text_is_an_error(tmp_path: Path) -> None:
     prepared, bases, _ = _files(tmp_path)
     with pytest.raises(StudyError, match="bases.small.pretraining: missing"):
-        orders([RUNG], prepared, bases, {}, SPEC)
+        orders([RUNG], prepared, bases, {}, SPEC, tmp_path)
 
 
 def test_recordings_cannot_be_trained(tmp_path: Path) -> None:
     prepared, _, texts = _files(tmp_path)
     bases = {"small": ModelRef(name="small", kind="replay", path=tmp_path, digest="d")}
     with pytest.raises(StudyError, match="bases.small: `train` needs its weights"):
-        orders([RUNG], prepared, bases, texts, SPEC)
+        orders([RUNG], prepared, bases, texts, SPEC, tmp_path)
 
 
 def _key(folder: Path, recipe: RecipeSpec | None = None, **change: Any) -> str:
     rung = Rung(**{"base": "small", "source": "broad", "amount": 80_000, "seed": 1, "replay": 0.15, **change})
-    (order,) = orders([rung], *_files(folder), SPEC.model_copy(update={"recipe": recipe or RecipeSpec()}))
+    (order,) = orders(
+        [rung], *_files(folder), SPEC.model_copy(update={"recipe": recipe or RecipeSpec()}), folder
+    )
     return order.key
 
 

@@ -14,13 +14,22 @@ from veneer.models.encode import IGNORED, encode
 from veneer.models.model import ModelRef
 from veneer.records import Message
 from veneer.store import Artefact, Store, digest, read_json, read_rows, write_rows
-from veneer.study import RecipeSpec, TrainSpec
-from veneer.train import sft
+from veneer.study_train import HardwareSpec, RecipeSpec, TrainSpec
+from veneer.train import fitting, sft
 from veneer.train.ladder import Run, Rung, orders
+from veneer.train.preflight import Finding
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-RECIPE = RecipeSpec(epochs=2, learning_rate=1e-2, batch_examples=4, max_length=64, warmup_tokens=40)
+RECIPE = RecipeSpec(
+    epochs=2,
+    learning_rate=1e-2,
+    packing=False,
+    batch_examples=4,
+    max_length=64,
+    warmup_tokens=40,
+    schedule="linear",
+)
 EXAMPLES = [
     (f"w{number} ?", " ".join(f"w{number + step}" for step in range(1 + number % 5))) for number in range(10)
 ]
@@ -31,10 +40,15 @@ def run(tmp_path: Path) -> Run:
     """Ten examples and a tiny base."""
     return Run(
         rung=Rung(base="tiny", source="broad", amount=50, seed=0, replay=0.0),
+        amounts=(50,),
         base=checkpoint(tmp_path / "base"),
         prepared=prepared(tmp_path / "prepared", EXAMPLES),
         pretraining=None,
         recipe=RECIPE,
+        warmup_tokens=40,
+        hardware=HardwareSpec(),
+        trunk=None,
+        log=tmp_path / "log",
     )
 
 
@@ -161,18 +175,16 @@ def test_a_model_that_scales_its_logits_is_trained_on_what_it_says(run: Run, tmp
     )
 
 
-def test_a_batch_in_pieces_is_the_same_batch(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_in_pieces_is_the_same_batch(run: Run, tmp_path: Path) -> None:
     whole = [row["loss"] for _, row in read_rows(trained(run, tmp_path / "whole") / "losses.jsonl")]
-    monkeypatch.setattr(sft, "MICRO_TOKENS", 16)
-    pieces = [row["loss"] for _, row in read_rows(trained(run, tmp_path / "pieces") / "losses.jsonl")]
+    small = replace(run, hardware=HardwareSpec(micro_tokens=16))
+    pieces = [row["loss"] for _, row in read_rows(trained(small, tmp_path / "pieces") / "losses.jsonl")]
     assert pieces == pytest.approx(whole, rel=1e-4)
 
 
 def test_what_is_too_long_is_left_out_and_named(run: Run, tmp_path: Path) -> None:
     prepared(run.prepared, [*EXAMPLES, ("w1 ?", "w2 " * 70)])
-    larger = replace(run, rung=replace(run.rung, amount=55))
+    larger = replace(run, rung=replace(run.rung, amount=55), amounts=(55,))
     ledger = read_json(trained(larger, tmp_path / "made") / "ledger.json")
     assert ledger["too_long"] == [
         {"example_id": "10", "reason": "one exchange has 75 tokens, and a row holds 64"}
@@ -195,9 +207,24 @@ def test_a_run_in_which_everything_is_too_long_is_an_error(run: Run, tmp_path: P
         ({"learning_rate": 3.0, "epochs": 20}, "for 20 steps it has been above .*the run has diverged"),
     ],
 )
-def test_a_run_that_diverges_says_so(run: Run, tmp_path: Path, recipe: dict[str, Any], said: str) -> None:
+def test_a_run_that_diverges_says_so(
+    run: Run, tmp_path: Path, recipe: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Such rates are seen before training; here the run is to diverge on its way.
+    passed = Finding(check=fitting.CHECK, passed=True, fatal=False, message="")
+    monkeypatch.setattr(fitting, "fits", lambda *_: passed)
     with pytest.raises(ModelError, match=f"tiny-broad-50-s0: at step .*{said}"):
         trained(changed(run, **recipe), tmp_path / "made")
+
+
+@pytest.mark.parametrize("rate", [1e38, 3.0])
+def test_a_rate_at_which_nothing_is_learned_is_refused_before_training(
+    run: Run, tmp_path: Path, rate: float
+) -> None:
+    with pytest.raises(
+        PreflightError, match="eight examples can be fitted.*Lower train.recipe.learning_rate"
+    ):
+        trained(changed(run, learning_rate=rate), tmp_path / "made")
 
 
 def test_a_base_that_could_never_stop_is_refused(run: Run, tmp_path: Path) -> None:
@@ -231,10 +258,17 @@ def test_pretraining_text_that_is_none_is_an_error(
 def test_a_rung_becomes_an_artefact(run: Run, tmp_path: Path) -> None:
     bases = {"tiny": ModelRef(name="tiny", kind="checkpoint", path=run.base, digest=digest(run.base))}
     source = {"broad": Artefact(stage="prepare", name="broad", key="k", path=run.prepared)}
-    (order,) = orders([run.rung], source, bases, {}, TrainSpec(amounts=(50,), recipe=RECIPE))
+    (order,) = orders([run.rung], source, bases, {}, TrainSpec(amounts=(50,), recipe=RECIPE), tmp_path)
     made = Store(root=tmp_path / "store").build(order)
     found = {file.name for file in made.path.iterdir()}
-    assert found == {"artefact.json", "checkpoint", "ledger.json", "losses.jsonl", "preflight.json"}
+    assert found == {
+        "artefact.json",
+        "checkpoint",
+        "ledger.json",
+        "losses.jsonl",
+        "losses.svg",
+        "preflight.json",
+    }
     assert all(finding["passed"] for finding in read_json(made.path / "preflight.json")["after"])
 
 

@@ -7,10 +7,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from veneer import rows
 from veneer.errors import DataError
 from veneer.store import read_rows
 from veneer.study import BenchmarkSpec
-from veneer.study_data import HubSpec, SourceSpec
+from veneer.study_data import SourceSpec
 
 DEFAULT_ID = "id"
 Placed = tuple[str, Mapping[str, Any]]
@@ -44,12 +45,12 @@ def of(source: SourceSpec, benchmarks: Mapping[str, BenchmarkSpec]) -> list[Quer
     Raises:
         DataError: A row lacks its fields, holds something else in them, or repeats an id; or there are none.
     """
-    place, rows = _rows(source, benchmarks)
+    place, found = _rows(source, benchmarks)
     id_field = source.id_field
     field = "question" if source.benchmark else source.query_field
     queries: list[Query] = []
     seen: dict[str, str] = {}
-    for where, row in islice(rows, source.limit):
+    for where, row in islice(found, source.limit):
         # A row without an id is named by its place; where the study names the field of ids, it must be there.
         wanted = (field,) if source.hub or id_field == DEFAULT_ID else (id_field, field)
         if missing := [name for name in wanted if name not in row]:
@@ -95,12 +96,13 @@ def identity(source: SourceSpec) -> dict[str, Any]:
 
 def _rows(source: SourceSpec, benchmarks: Mapping[str, BenchmarkSpec]) -> tuple[str, Iterable[Placed]]:
     if source.hub:
-        return source.hub.name, _hub(source.hub)
+        return source.hub.name, rows.of_hub(source.hub)
     path = files(source, benchmarks)["queries"]
     if path.suffix.lower() == ".csv":
         return str(path), _csv(path)
     if path.suffix.lower() == ".parquet":
-        return str(path), _parquet(path)
+        # Files of one name may lie in several folders: the whole path is told.
+        return str(path), ((str(path.parent / where), row) for where, row in rows.of_file(path))
     return str(path), read_rows(path)
 
 
@@ -108,45 +110,15 @@ def _csv(path: Path) -> Iterator[Placed]:
     place = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            rows = csv.DictReader(lines, strict=True)
-            for row in rows:
-                place = rows.line_num
+            table = csv.DictReader(lines, strict=True)
+            for row in table:
+                place = table.line_num
                 if None in row or None in row.values():
                     raise DataError(
-                        f"{path}:{rows.line_num}: has another number of columns than the header {rows.fieldnames}."
+                        f"{path}:{place}: has another number of columns than the header {table.fieldnames}."
                     )
-                yield f"{path}:{rows.line_num}", row
+                yield f"{path}:{place}", row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"{path}, after line {place}: cannot be read as CSV in UTF-8 with a header ({error})."
         ) from error
-
-
-def _parquet(path: Path) -> Iterator[Placed]:
-    import pyarrow
-    from pyarrow import parquet
-
-    number = 0
-    try:
-        for batch in parquet.ParquetFile(path).iter_batches(batch_size=1000):
-            for row in batch.to_pylist():
-                number += 1
-                yield f"{path}, row {number}", row
-    except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(f"{path}: cannot be read as Parquet ({error}).") from error
-
-
-def _hub(spec: HubSpec) -> Iterator[Placed]:
-    try:
-        from datasets import load_dataset
-    except ImportError as error:
-        raise DataError(f"{spec.name}: hub data sets need `datasets`: pip install 'veneer[hub]'.") from error
-    try:
-        rows = load_dataset(spec.name, spec.config, split=spec.split, revision=spec.revision)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise DataError(
-            f"{spec.name}@{spec.revision[:12]}, split {spec.split!r}: cannot be had from the hub ({error}). Check the "
-            "name, the revision and the network, or name a file that you have."
-        ) from error
-    for number, row in enumerate(rows, 1):
-        yield f"{spec.name}, row {number}", row

@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 import shutil
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from veneer.models.model import Model, Sampling
 from veneer.records import Completion, Message, Prompt, Stop, from_row, to_row
 from veneer.store import read_rows, write_rows
 from veneer.study_data import SynthesisSpec
+from veneer.text import plain_query
 
 VERSION = 2
 WAVE = 64
@@ -32,7 +32,6 @@ INSIDE = re.compile(r"\s[*_]*A(?:nswer)?[*_]*:")
 """An answer on the line of its question."""
 NO_WORD = re.compile(r"^\W*\d*\W*$|^\s*```")
 """Rules, lone numbers, fences: they end a pair and are part of none."""
-FINAL = frozenset(".?!")
 MARKS = ' \t*_`"“”'
 
 Pair = tuple[str, str]
@@ -52,7 +51,7 @@ class _Standing:
     """What stands so far."""
 
     seen: set[str]
-    """Normal forms of the seeds' questions and of all that came after."""
+    """Plain forms of the seeds' questions and of all that came after."""
     kept: list[tuple[Pair, Completion]]
     log: list[dict[str, Any]]
     fresh: int = 0
@@ -94,7 +93,7 @@ def synthesise(spec: SynthesisSpec, model: Model, folder: Path) -> None:
     """
     seeds = _seeds(spec)
     template = _template(spec)
-    standing = _Standing(seen={_normal(question) for question, _ in seeds}, kept=[], log=[])
+    standing = _Standing(seen={plain_query(question) for question, _ in seeds}, kept=[], log=[])
     while len(standing.kept) < spec.pairs:
         start = len(standing.log)
         requests = [
@@ -123,7 +122,7 @@ def _take(spec: SynthesisSpec, completion: Completion, shots: Sequence[int], sta
     parsed = parse(completion.text if answered else "", cut=completion.stop is Stop.LENGTH)
     fresh: list[Pair] = []
     for question, answer in parsed.pairs:
-        if (key := _normal(question)) not in standing.seen:
+        if (key := plain_query(question)) not in standing.seen:
             standing.seen.add(key)
             fresh.append((question, answer))
     taken = fresh[: spec.pairs - len(standing.kept)]
@@ -329,14 +328,6 @@ def _template(spec: SynthesisSpec) -> str:
     if missing := [field for field in ("{examples}", "{count}") if field not in text]:
         raise DataError(f"{spec.prompt}: lacks {missing}, where the examples and the number of pairs go.")
     return text
-
-
-def _normal(question: str) -> str:
-    """Return a question in the form in which two are the same: as duplicates are told in prepared data."""
-    parts = re.findall(r"\w+|[^\w\s]", unicodedata.normalize("NFKC", question).casefold())
-    while parts and parts[-1] in FINAL:
-        parts.pop()
-    return " ".join(parts)
 
 
 def _exhausted(spec: SynthesisSpec, standing: _Standing, last: Completion) -> str:

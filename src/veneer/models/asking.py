@@ -3,9 +3,9 @@
 import asyncio
 import os
 import signal
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -19,14 +19,13 @@ from veneer.models.limits import Limits, limits_of
 from veneer.models.prices import Price
 from veneer.models.replies import Failure, Retry, read
 from veneer.models.wire import Wire, WireError, key_of, open_wire
-from veneer.records import Stop
 from veneer.study_data import EndpointSpec
 
 T = TypeVar("T")
 CHUNK = 64
 HOPELESS = 16
-"""So many requests refused in a row, and none answered, end the run: all would be."""
-GATHER = 0.03
+"""So many requests without an answer, and none with one, end the run: all would be like them, and each may cost."""
+GATHER = 0.05
 """Seconds for which answers are gathered before they go to disk in one transaction."""
 UNWRITTEN = 2048
 """Answers that may wait for the disk before asking waits too."""
@@ -77,18 +76,25 @@ class _Desk:
     spent: float
     """Paid, or perhaps paid, so far."""
     tally: Tally = field(default_factory=Tally)
-    queue: "asyncio.Queue[Request | None]"
+    queue: deque[Request] = field(default_factory=deque)
+    fed: bool = False
+    """Nothing more comes into the queue."""
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
     busy: set[str] = field(default_factory=set)
     flying: float = 0.0
     """The most that requests in flight can cost."""
-    refused: int = 0
+    hopeless: int = 0
+    """Requests that got no answer while none had one; -1 from the first answer on."""
     landed: asyncio.Event = field(default_factory=asyncio.Event)
     halt: asyncio.Event = field(default_factory=asyncio.Event)
     answers: list[tuple[str, Answer]] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
     unwritten: asyncio.Event = field(default_factory=asyncio.Event)
-    over: bool = False
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """No more answers come."""
     error: ModelError | None = None
+    unfed: BaseException | None = None
+    """Why the requests ended too early."""
     disk: asyncio.Lock = field(default_factory=asyncio.Lock)
     signalled: int = 0
 
@@ -98,6 +104,7 @@ class _Desk:
         self.signalled = self.signalled or signalled
         self.halt.set()
         self.landed.set()
+        self.arrived.set()
 
     async def nap(self, seconds: float) -> None:
         """Sleep, unless everything is to stop."""
@@ -118,7 +125,7 @@ def ask(
 ) -> Tally:
     """Ask every request that has no answer in the journal.
 
-    Ctrl-C, or a signal to end, stops the asking; what is in flight is waited for and kept.
+    Whatever stops the asking, Ctrl-C, a signal to end or an error, what is in flight is waited for and kept.
 
     Args:
         requests: Taken as they are needed.
@@ -130,12 +137,16 @@ def ask(
 
     Raises:
         ModelError: No request can succeed.
+        StoreError: The journal cannot be written.
         KeyboardInterrupt: After Ctrl-C.
+        Exception: What taking the next request raised.
     """
     key_of(endpoint)
     with open_journal(path) as reading, open_inbox(path, journal) as inbox:
         desk = asyncio.run(_ask(requests, endpoint, price, cap, reading, journal, inbox))
     journal.release()
+    if desk.unfed:
+        raise desk.unfed
     if desk.signalled == signal.SIGINT:
         raise KeyboardInterrupt
     if desk.signalled:
@@ -165,32 +176,44 @@ async def _ask(
         wire=await open_wire(endpoint),
         limits=limits_of(endpoint, seed=0),
         spent=spent.paid + spent.maybe,
-        queue=asyncio.Queue(maxsize=2 * CHUNK),
     )
     desk.limits.sleep = desk.nap
     with _heard(desk):
         writer = asyncio.create_task(_write(desk))
-        workers = [asyncio.create_task(_work(desk)) for _ in range(endpoint.concurrency)]
         feeder = asyncio.create_task(_feed(desk, requests))
+        workers = [asyncio.create_task(_work(desk)) for _ in range(endpoint.concurrency)]
+        for task in (writer, feeder, *workers):
+            task.add_done_callback(partial(_watch, desk))
         try:
-            await asyncio.gather(feeder, *workers)
+            await asyncio.wait((feeder, *workers))
         finally:
-            desk.stop()
             for task in (feeder, *workers):
                 task.cancel()
             await asyncio.gather(feeder, *workers, return_exceptions=True)
-            desk.over = True
+            desk.over.set()
             desk.unwritten.set()
             try:
                 await writer
             finally:
                 await desk.wire.close()
+    for worker in workers:
+        worker.result()
+    desk.unfed = feeder.exception()
     return desk
+
+
+def _watch(desk: _Desk, task: "asyncio.Task[None]") -> None:
+    """Stop the asking when a part of it fails: the others would wait for it for ever."""
+    if task.cancelled() or task.exception():
+        desk.stop()
 
 
 async def _feed(desk: _Desk, requests: Iterable[Request]) -> None:
     """Put every request that has no answer into the queue, a chunk at a time."""
     for chunk in chunks(requests, CHUNK):
+        await asyncio.sleep(0)  # Where all have their answers, nothing else would be heard.
+        if desk.halt.is_set():
+            return
         fresh = []
         for request in chunk:
             if request.key in desk.busy or desk.reading.has(request.key):
@@ -201,31 +224,20 @@ async def _feed(desk: _Desk, requests: Iterable[Request]) -> None:
         if desk.price and fresh:
             await _on_disk(desk, partial(desk.writing.reserve, [(one.key, one.bound) for one in fresh]))
         for request in fresh:
-            await _put(desk, request)
+            while len(desk.queue) >= 2 * CHUNK and not desk.halt.is_set():
+                desk.landed.clear()
+                await desk.landed.wait()
             if desk.halt.is_set():
                 return
-    for _ in range(desk.endpoint.concurrency):
-        await _put(desk, None)
-
-
-async def _put(desk: _Desk, request: Request | None) -> None:
-    while not desk.halt.is_set():
-        try:
-            desk.queue.put_nowait(request)
-        except asyncio.QueueFull:
-            desk.landed.clear()
-            await desk.landed.wait()
-        else:
-            return
+            desk.queue.append(request)
+            desk.arrived.set()
+    desk.fed = True
+    desk.arrived.set()
 
 
 async def _work(desk: _Desk) -> None:
-    while not desk.halt.is_set():
-        taking = asyncio.ensure_future(desk.queue.get()) if desk.queue.empty() else None
-        request = await _first(desk, taking) if taking else desk.queue.get_nowait()
+    while request := await _next(desk):
         desk.landed.set()
-        if request is None:
-            return
         try:
             await _one(desk, request)
         except _HaltedError:
@@ -233,19 +245,19 @@ async def _work(desk: _Desk) -> None:
         except ModelError as error:
             desk.stop(error)
             return
-        while len(desk.answers) > UNWRITTEN and not desk.over:
-            await asyncio.sleep(0.01)
 
 
-async def _first(desk: _Desk, taking: "asyncio.Future[Request | None]") -> Request | None:
-    """Return the next request, or None when everything is to stop."""
-    halted = asyncio.ensure_future(desk.halt.wait())
-    both: set[asyncio.Future[Any]] = {taking, halted}
-    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-    halted.cancel()
-    if taking.done():
-        return taking.result()
-    taking.cancel()
+async def _next(desk: _Desk) -> Request | None:
+    """Return the next request; None where there is none, or everything is to stop."""
+    while len(desk.answers) > UNWRITTEN and not desk.halt.is_set():
+        await asyncio.sleep(0.01)
+    while not desk.halt.is_set():
+        if desk.queue:
+            return desk.queue.popleft()
+        if desk.fed:
+            return None
+        desk.arrived.clear()
+        await desk.arrived.wait()
     return None
 
 
@@ -263,19 +275,13 @@ async def _one(desk: _Desk, request: Request) -> None:
         if isinstance(found, Answer):
             answer = priced(found, desk.price, request.bound)
             desk.spent += answer.cost or 0.0
-            desk.refused = -1
-            desk.inbox.put(request.key, answer)
+            desk.hopeless = -1
             desk.answers.append((request.key, answer))
             desk.unwritten.set()
+            desk.inbox.put(request.key, answer)
             return
         reason = hidden(found.reason, desk.endpoint)
         if isinstance(found, Failure):
-            if desk.refused >= 0:
-                desk.refused += 1
-            if desk.refused >= HOPELESS:
-                raise ModelError(
-                    f"{desk.endpoint.url} refuses every request ({reason}). Mend the endpoint's settings."
-                )
             break
         if found.charged:
             desk.spent += request.bound
@@ -287,6 +293,12 @@ async def _one(desk: _Desk, request: Request) -> None:
             await desk.nap(desk.limits.backoff(attempt))
     desk.failures.append((request.key, reason))
     desk.unwritten.set()
+    if desk.hopeless >= 0:
+        desk.hopeless += 1
+        if desk.hopeless >= HOPELESS:
+            raise ModelError(
+                f"{desk.endpoint.url} answers no request ({reason}). Mend the endpoint, or its settings, and run again."
+            )
 
 
 async def _exchange(desk: _Desk, request: Request) -> Answer | Retry | Failure:
@@ -314,22 +326,28 @@ async def _room(desk: _Desk, bound: float) -> None:
 
 async def _write(desk: _Desk) -> None:
     """Put answers on disk as they come: all that wait go in one transaction."""
-    while not desk.over or desk.answers or desk.failures:
+    while not desk.over.is_set() or desk.answers or desk.failures:
         await desk.unwritten.wait()
-        if not desk.over:
-            await asyncio.sleep(GATHER)
+        if not desk.over.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(desk.over.wait(), GATHER)
+        if not desk.over.is_set():
             desk.unwritten.clear()
         answers, desk.answers = desk.answers, []
         failures, desk.failures = desk.failures, []
         if answers:
-            await _on_disk(desk, partial(desk.writing.record, answers))
-            if not desk.answers:
-                desk.inbox.clear()
+            desk.inbox.swap()
+            await _on_disk(desk, partial(_keep, desk, answers))
         if failures:
             await _on_disk(desk, partial(desk.writing.fail, failures))
         desk.tally.answered += len(answers)
         desk.tally.failed.update(reason for _, reason in failures)
         desk.busy.difference_update(key for key, _ in answers)
+
+
+def _keep(desk: _Desk, answers: Sequence[tuple[str, Answer]]) -> None:
+    desk.writing.record(answers)
+    desk.inbox.clear()
 
 
 async def _on_disk(desk: _Desk, act: Callable[[], T]) -> T:
@@ -338,17 +356,16 @@ async def _on_disk(desk: _Desk, act: Callable[[], T]) -> T:
 
 
 def priced(answer: Answer, price: Price | None, bound: float) -> Answer:
-    """Return an answer with its cost: the most that it can be where the server does not say what it used."""
+    """Return an answer with its cost: the most that it can be where the server does not say all that it used."""
     if price is None:
         return answer
-    if answer.stop is not Stop.REFUSED and not answer.tokens_in:
-        return replace(answer, cost=bound)
-    return replace(answer, cost=answer.tokens_in * price.input + answer.tokens_out * price.output)
+    used = answer.tokens_in * price.input + answer.tokens_out * price.output
+    return replace(answer, cost=used if answer.counted else bound)
 
 
 def hidden(text: str, endpoint: EndpointSpec) -> str:
     """Return a server's words without the key, should it say it back."""
-    key = os.environ.get(endpoint.key or "", "").strip()
+    key = os.environ.get(endpoint.key, "").strip() if endpoint.key else ""
     return text.replace(key, "[key]") if key else text
 
 

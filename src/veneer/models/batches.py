@@ -351,7 +351,7 @@ def _take_down(desk: _Desk, lines: Sequence[bytes], haul: _Haul) -> None:
         if isinstance(found, Answer):
             place = desk.places.get(key)
             # A request of an earlier call has no known bound: its cost stays open if the server does not say it.
-            known = desk.price if place or found.tokens_in else None
+            known = desk.price if place or found.counted else None
             cost = priced(found, known, place.bound if place else 0.0).cost
             detail, model = _clean(found.detail, desk.endpoint), _clean(found.model, desk.endpoint)
             answers.append((key, replace(found, detail=detail, model=model, cost=cost)))

@@ -1,33 +1,53 @@
 """The inbox: answers that have come and are not in the journal yet; not even kill -9 loses one that was received.
 
 A line is handed to the operating system the moment an answer is read: it outlives the process. The journal's
-transactions, which outlive the machine's power, follow in groups; then the inbox is emptied.
+transactions, which outlive the machine's power, follow in groups. Two files take turns: while the answers in one go
+into the journal, new ones come into the other, so that the first can be emptied however fast answers come.
 """
 
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
+from veneer.errors import StoreError
 from veneer.models.journal import Answer, Journal
 from veneer.records import Stop
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Inbox:
     """An open inbox."""
 
-    handle: int
+    files: tuple[Path, Path]
+    handles: tuple[int, int]
+    turn: int = 0
+    """Which of the two takes answers in."""
 
     def put(self, key: str, answer: Answer) -> None:
-        """Take an answer in."""
-        os.write(self.handle, json.dumps([key, asdict(answer)]).encode() + b"\n")
+        """Take an answer in.
+
+        Raises:
+            StoreError: The disk does not take it.
+        """
+        row = (key, answer.text, answer.stop, answer.detail, answer.tokens_in, answer.tokens_out)
+        line = json.dumps((*row, answer.model, answer.cost)).encode() + b"\n"
+        try:
+            written = os.write(self.handles[self.turn], line)
+        except OSError as error:
+            raise StoreError(_full(self.files[self.turn], str(error))) from error
+        if written < len(line):
+            raise StoreError(_full(self.files[self.turn], "the disk is full"))
+
+    def swap(self) -> None:
+        """Take in with the other file from now on; `clear` then empties this one."""
+        self.turn = 1 - self.turn
 
     def clear(self) -> None:
-        """Forget all: the journal has it."""
-        os.ftruncate(self.handle, 0)
+        """Forget what came before the last `swap`: the journal has it."""
+        os.ftruncate(self.handles[1 - self.turn], 0)
 
 
 @contextmanager
@@ -38,20 +58,42 @@ def open_inbox(path: Path, journal: Journal) -> Iterator[Inbox]:
         path: The journal's file.
         journal: The same, open.
     """
-    file = path.with_name(f"{path.name}-inbox")
-    if file.exists():
-        journal.record(list(_left(file)))
-    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+    files = (path.with_name(f"{path.name}-inbox"), path.with_name(f"{path.name}-inbox2"))
+    # Both are read before either is emptied: the journal may refuse.
+    for file in files:
+        if file.exists():
+            journal.record(list(_left(file)))
+    how = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+    one = os.open(files[0], how, 0o600)
     try:
-        yield Inbox(handle=handle)
+        other = os.open(files[1], how, 0o600)
+        try:
+            yield Inbox(files=files, handles=(one, other))
+        finally:
+            os.close(other)
     finally:
-        os.close(handle)
+        os.close(one)
 
 
 def _left(file: Path) -> Iterator[tuple[str, Answer]]:
     for line in file.read_bytes().splitlines():
         try:
-            key, row = json.loads(line)
+            key, text, stop, detail, tokens_in, tokens_out, model, cost = json.loads(line)
         except ValueError:
             continue  # The last line, cut by the kill.
-        yield key, Answer(**{**row, "stop": Stop(row["stop"])})
+        yield (
+            key,
+            Answer(
+                text=text,
+                stop=Stop(stop),
+                detail=detail,
+                tokens_in=tokens_in,
+                tokens_out=tokens_out,
+                model=model,
+                cost=cost,
+            ),
+        )
+
+
+def _full(file: Path, said: str) -> str:
+    return f"{file}: cannot be written ({said}). Make room on the disk and run again: all answers in it are kept."

@@ -1,5 +1,6 @@
 """The journal: every request to an endpoint and what came back, on disk before it counts; one file a study."""
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,15 +13,21 @@ from veneer.records import Stop
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS answers (
-    key TEXT PRIMARY KEY, text TEXT NOT NULL, stop TEXT NOT NULL, detail TEXT NOT NULL, tokens_in INTEGER NOT NULL,
-    tokens_out INTEGER NOT NULL, model TEXT NOT NULL, cost REAL
-) WITHOUT ROWID;
+    key TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL, stop TEXT NOT NULL, detail TEXT NOT NULL,
+    tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, model TEXT NOT NULL, cost REAL
+);
 CREATE TABLE IF NOT EXISTS sent (key TEXT PRIMARY KEY, most REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS failures (key TEXT PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS totals (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batches (tag TEXT PRIMARY KEY, batch TEXT, state TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batch_requests (tag TEXT, key TEXT, PRIMARY KEY (tag, key)) WITHOUT ROWID;
 """
+"""Texts are long and keys are hashes: with a row id, texts are written one after the other, and the keys alone at
+random places; less than half of the bytes go to disk."""
+# Many keys at once: asked one by one, they would keep the threads that ask endpoints waiting.
+_KNOWN = "SELECT key FROM answers WHERE key IN (SELECT value FROM json_each(?))"
+_ARRIVED = "DELETE FROM sent WHERE key IN (SELECT value FROM json_each(?))"
+_MENDED = "DELETE FROM failures WHERE key IN (SELECT value FROM json_each(?))"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +44,8 @@ class Answer:
     """The model's name and fingerprint, as the server reported them."""
     cost: float | None
     """US dollars; None where no price is known."""
+    counted: bool = True
+    """Whether the server said what was used; not kept, for the cost follows from it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,19 +90,20 @@ class Journal:
 
     def record(self, answers: Sequence[tuple[str, Answer]]) -> None:
         """Take answers down: one transaction, durable when it returns."""
+        keys = (json.dumps([key for key, _ in answers]),)
+        known = {key for (key,) in self.base.execute(_KNOWN, keys)}
         fresh: dict[str, Answer] = {}
         for key, one in answers:
-            if key not in fresh and not self.has(key):
-                fresh[key] = one  # The first stands: what is told twice is paid once.
+            if key not in known:
+                fresh.setdefault(key, one)  # The first stands: what is told twice is paid once.
         rows = [
             (key, one.text, one.stop.value, one.detail, one.tokens_in, one.tokens_out, one.model, one.cost)
             for key, one in fresh.items()
         ]
-        keys = [(key,) for key, _ in answers]
         with self._writing():
             self.base.executemany("INSERT OR IGNORE INTO answers VALUES (?,?,?,?,?,?,?,?)", rows)
-            self.base.executemany("DELETE FROM sent WHERE key = ?", keys)
-            self.base.executemany("DELETE FROM failures WHERE key = ?", keys)
+            self.base.execute(_ARRIVED, keys)
+            self.base.execute(_MENDED, keys)
             self._add("answers", len(rows))
             self._add("paid", sum(row[-1] or 0.0 for row in rows))
             self._add("unpriced", sum(row[-1] is None for row in rows))

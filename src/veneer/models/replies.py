@@ -81,7 +81,11 @@ def read(reply: Reply, endpoint: EndpointSpec) -> Answer | Retry | Failure:
 
 
 def _answer(body: Any, endpoint: EndpointSpec) -> Answer | Retry | Failure:
-    """Return what a reply of status 200 holds; whatever is not whole is tried again, never taken for text."""
+    """Return what a reply of status 200 holds; whatever is not whole is tried again, never taken for text.
+
+    A reply that does not say why it ended is not whole, be it of chat or of plain completions: it may have been cut
+    anywhere. There are old servers of plain completions that never say it; they cannot be used.
+    """
     if not isinstance(body, Mapping):
         return Retry(reason="the reply is no JSON object", charged=True)
     choices = body.get("choices")
@@ -104,35 +108,41 @@ def _answer(body: Any, endpoint: EndpointSpec) -> Answer | Retry | Failure:
         )
     elif reason == "length":
         stop, detail = Stop.LENGTH, ""
-    elif reason in ("stop", "eos", "eos_token", "stop_sequence", None):
+    elif reason in ("stop", "eos", "eos_token", "stop_sequence"):
         stop, detail = Stop.END, ""
     else:
-        return Retry(reason=clean(f"the reply ended with {reason!r}", endpoint), charged=True)
+        why = "does not say why it ended (no finish_reason)" if reason is None else f"ended with {reason!r}"
+        return Retry(reason=clean(f"the reply {why}", endpoint), charged=True)
     try:
         (text or "").encode("utf-8")
     except UnicodeEncodeError:
         return Retry(reason="the text holds half of a character", charged=True)
+    tokens_in, tokens_out = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     return Answer(
         text=(text or "").strip() if endpoint.api == "chat" else text or "",
         stop=stop,
         detail=clean(detail, endpoint),
-        tokens_in=_count(usage.get("prompt_tokens")),
-        tokens_out=_count(usage.get("completion_tokens")),
+        tokens_in=tokens_in or 0,
+        tokens_out=tokens_out or 0,
         model=clean(version, endpoint),
         cost=None,
+        # An answer took something in, and a text was put out, whatever a server says.
+        counted=bool(tokens_in) and tokens_out is not None and bool(tokens_out or not text),
     )
 
 
 def clean(text: str, endpoint: EndpointSpec) -> str:
     """Return a server's words without the key, should it say it back, and without half characters."""
-    key = os.environ.get(endpoint.key or "", "").strip()
     whole = text.encode("utf-8", "replace").decode()
+    if endpoint.key is None:
+        return whole
+    key = os.environ.get(endpoint.key, "").strip()
     return whole.replace(key, "[key]") if key else whole
 
 
-def _count(value: Any) -> int:
+def _count(value: Any) -> int | None:
     whole = isinstance(value, int) and not isinstance(value, bool)
-    return value if whole and 0 <= value <= MOST_TOKENS else 0
+    return value if whole and 0 <= value <= MOST_TOKENS else None
 
 
 def _parsed(body: bytes) -> Any:

@@ -30,6 +30,7 @@ MOST_BYTES = 2**25
 """The longest reply that is read; no answer of a language model comes near it."""
 CONNECT = 30.0
 """Seconds until a connection that does not come about is given up."""
+_JSON = json.JSONEncoder(ensure_ascii=False).encode
 PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 
 
@@ -39,7 +40,7 @@ class Reply:
 
     status: int
     headers: Mapping[str, str]
-    """Names in lower case."""
+    """Found by names in lower case."""
     body: bytes
 
 
@@ -66,13 +67,12 @@ class Wire:
         Raises:
             WireError: There is none.
         """
-        data = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+        data = _JSON(body).encode("utf-8", "replace")
         try:
             # No redirects: the key goes to the address of the study file and to no other.
             async with self.session.post(self.url, data=data, allow_redirects=False) as got:
                 content = await _whole(got)
-                headers = {name.lower(): value for name, value in got.headers.items()}
-                return Reply(status=got.status, headers=headers, body=content)
+                return Reply(status=got.status, headers=got.headers, body=content)
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:
             raise WireError("refused", str(error)) from error
         except TimeoutError as error:

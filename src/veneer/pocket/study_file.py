@@ -44,6 +44,7 @@ train:
     learning_rate: $learning_rate
     schedule: linear
     warmup_tokens: $warmup_tokens
+    packing: false
     batch_examples: $batch_examples
     weight_decay: 0.01
     betas: [0.9, 0.98]

@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from veneer.errors import DataError
 from veneer.prepare import bleu
-from veneer.prepare.duplicates import normalise
 from veneer.prepare.hashing import Numbers, mixed, ngram_hashes, word_hashes
 from veneer.records import Message
 from veneer.store import read_rows
 from veneer.study_data import OverlapSpec
+from veneer.text import plain_query
 
 EXACT, BLEU = "exact", "bleu"
 WORD = re.compile("[a-z0-9_\x80-\U0010ffff]+")
@@ -125,7 +125,7 @@ class Items:
         asked = [message.content for message in messages if message.role == "user"]
         found: dict[tuple[int, str], float] = {}
         for text in asked:
-            for item in self.exact.get(normalise(text), ()):
+            for item in self.exact.get(plain_query(text), ()):
                 found[item, EXACT] = 1.0
         self._ngrams(messages, found)
         if self.nearness is not None:
@@ -183,7 +183,7 @@ def build(held_out: Sequence[HeldOut], spec: OverlapSpec) -> Items:
             questions.append(question)
     exact: dict[str, list[int]] = defaultdict(list)
     for item, question in enumerate(questions):
-        if key := normalise(question):
+        if key := plain_query(question):
             exact[key].append(item)
     plain = [_plain(question) for question in questions]
     hashes = [word_hashes(text) for text in plain]

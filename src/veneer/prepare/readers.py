@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from veneer import rows
 from veneer.errors import DataError
-from veneer.prepare import rows
 from veneer.prepare.markdown import to_markdown
 from veneer.records import Completion, Message, Stop, from_row
 from veneer.store import read_rows

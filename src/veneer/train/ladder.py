@@ -1,18 +1,21 @@
 """The ladder: every rung of a study, one student to train each, and what it is trained from."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from veneer.errors import StudyError
 from veneer.models.model import ModelRef
 from veneer.models.render import default_template_digest
 from veneer.records import Contestant, Role
-from veneer.store import Artefact, Order, digest
-from veneer.study import RecipeSpec, TrainSpec
+from veneer.store import Artefact, Order, Row, canonical, digest
+from veneer.study_train import HardwareSpec, RecipeSpec, TrainSpec
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,8 @@ class Run:
     """Everything that one training needs: where things lie, and the settings."""
 
     rung: Rung
+    amounts: tuple[int, ...]
+    """All of the ladder's, growing; the rung's own among them."""
     base: Path
     """The checkpoint that it starts from."""
     prepared: Path
@@ -65,6 +70,18 @@ class Run:
     pretraining: Path | None
     """Text like the base's pretraining text; None without replay."""
     recipe: RecipeSpec
+    warmup_tokens: int
+    hardware: HardwareSpec
+    trunk: Path | None
+    """Where the steps that larger amounts share are kept; None where each is trained alone."""
+    log: Path
+    """The folder for what is no result: times, speeds, hardware."""
+
+    @property
+    def nested(self) -> bool:
+        """Whether the first steps of a larger amount are those of this one."""
+        recipe = self.recipe
+        return recipe.schedule == "stable" and recipe.epochs == 1 and recipe.match == "tokens"
 
 
 def amount_name(tokens: int) -> str:
@@ -100,8 +117,11 @@ def orders(
     bases: Mapping[str, ModelRef],
     pretraining: Mapping[str, Path],
     spec: TrainSpec,
+    place: Path,
 ) -> list[Order]:
-    """Return one order per rung: `checkpoint/`, `losses.jsonl`, `ledger.json` and `preflight.json`.
+    """Return one order per rung: `checkpoint/`, `losses.jsonl`, `losses.svg`, `ledger.json` and `preflight.json`.
+
+    The rungs of a base, source and seed that share a trunk are one line: made one after another, smallest first.
 
     Args:
         rungs: Whom to train.
@@ -109,10 +129,50 @@ def orders(
         bases: What training starts from, by name.
         pretraining: Files of pretraining text by base; needed where a rung has replay.
         spec: The recipe.
+        place: The study's folder, for trunks and logs.
 
     Raises:
         StudyError: A base is no checkpoint, or has no pretraining text for its replay twins.
     """
+    _check(rungs, bases, pretraining)
+    texts = {base: digest(path) for base, path in pretraining.items() if any(rung.replay for rung in rungs)}
+    settings = _settings(spec)
+    found = []
+    for rung in rungs:
+        shared = {**settings, "seed": rung.seed, "replay": rung.replay}
+        inputs = {
+            "base": bases[rung.base].digest,
+            "prepared": prepared[rung.source].key,
+            **({"pretraining": texts[rung.base]} if rung.replay else {}),
+        }
+        trunk = hashlib.sha256(canonical({**shared, **inputs}).encode()).hexdigest()[:16]
+        run = Run(
+            rung=rung,
+            amounts=spec.amounts,
+            base=bases[rung.base].path,
+            prepared=prepared[rung.source].path,
+            pretraining=pretraining[rung.base] if rung.replay else None,
+            recipe=spec.recipe,
+            warmup_tokens=spec.warmup_tokens,
+            hardware=spec.hardware,
+            trunk=place / "trunks" / trunk if spec.shares_trunk else None,
+            log=log_of(place, rung.name),
+        )
+        found.append(
+            Order(
+                stage="train",
+                name=rung.name,
+                version=VERSION,
+                config={**shared, "amount": rung.amount, **_ladder(run)},
+                inputs=inputs,
+                make=partial(_make, run),
+                line=trunk if spec.shares_trunk else "",
+            )
+        )
+    return found
+
+
+def _check(rungs: Sequence[Rung], bases: Mapping[str, ModelRef], pretraining: Mapping[str, Path]) -> None:
     for rung in rungs:
         if bases[rung.base].kind != "checkpoint":
             raise StudyError(
@@ -123,40 +183,52 @@ def orders(
                 f"bases.{rung.base}.pretraining: missing; train.replay mixes this text in. Name a JSONL file with "
                 "`text`, or leave train.replay out."
             )
-    texts = {base: digest(path) for base, path in pretraining.items() if any(rung.replay for rung in rungs)}
-    return [
-        Order(
-            stage="train",
-            name=rung.name,
-            version=VERSION,
-            config={
-                "amount": rung.amount,
-                "seed": rung.seed,
-                "replay": rung.replay,
-                "recipe": spec.recipe.model_dump(mode="json"),
-                "default_template": default_template_digest(),
-            },
-            inputs={
-                "base": bases[rung.base].digest,
-                "prepared": prepared[rung.source].key,
-                **({"pretraining": texts[rung.base]} if rung.replay else {}),
-            },
-            make=partial(
-                _make,
-                Run(
-                    rung=rung,
-                    base=bases[rung.base].path,
-                    prepared=prepared[rung.source].path,
-                    pretraining=pretraining[rung.base] if rung.replay else None,
-                    recipe=spec.recipe,
-                ),
-            ),
-        )
-        for rung in rungs
-    ]
+
+
+def progress(place: Path, names: Sequence[str]) -> dict[str, Row]:
+    """Return the last line of the log of every rung that is in training, by name.
+
+    Args:
+        place: The study's folder.
+        names: The rungs that are being made.
+    """
+    found = {}
+    for name in names:
+        file = log_of(place, name) / "log.jsonl"
+        if not file.exists():
+            continue
+        with file.open("rb") as stream:
+            stream.seek(max(0, file.stat().st_size - 1000))
+            lines = stream.read().decode(errors="replace").splitlines()
+        row = json.loads(lines[-1]) if lines and lines[-1].startswith("{") and lines[-1].endswith("}") else {}
+        if row.get("event") == "step":
+            found[name] = row
+    return found
+
+
+def log_of(place: Path, name: str) -> Path:
+    """Return the folder of a rung's log: times, speeds and hardware are no results, and stand beside them."""
+    return place / "logs" / "train" / name
+
+
+def _settings(spec: TrainSpec) -> dict[str, Any]:
+    """Return what shapes every student, ready for a key: no paths, and the warm-up as it is."""
+    recipe = spec.recipe.model_dump(mode="json", exclude={"tokens": {"chat_template"}})
+    template = spec.recipe.tokens.chat_template
+    return {
+        "recipe": {**recipe, "warmup_tokens": spec.warmup_tokens},
+        "chat_template": digest(template) if template else default_template_digest(),
+    }
+
+
+def _ladder(run: Run) -> dict[str, Any]:
+    """Return what of the other amounts shapes this student."""
+    if run.nested:
+        return {"smaller": [amount for amount in run.amounts if amount < run.rung.amount]}
+    return {"largest": run.amounts[-1]} if run.recipe.match == "steps" else {}
 
 
 def _make(run: Run, folder: Path) -> None:
-    from veneer.train import sft  # Imports torch: too slow for a run that has nothing to do.
+    from veneer.train import launch  # Imports torch: too slow for a run that has nothing to do.
 
-    sft.train(run, folder)
+    launch.train(run, folder)

@@ -2,295 +2,203 @@
 
 import math
 import shutil
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from itertools import islice
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from veneer.amounts import take
-from veneer.errors import DataError, ModelError
-from veneer.models.encode import IGNORED, Encoded, TooLongError, encode, split
-from veneer.records import Example, from_row
-from veneer.store import Row, read_rows, write_json, write_rows
-from veneer.study import RecipeSpec
-from veneer.train import preflight
+from veneer.errors import ModelError
+from veneer.models.encode import Encoded, tokens_of
+from veneer.store import Row, write_json, write_rows
+from veneer.study_train import RecipeSpec
+from veneer.train import card, checkpoint, documents, fitting, preflight, replay
+from veneer.train.course import Course, course_of
+from veneer.train.hardware import Log, shape_of
 from veneer.train.ladder import Run
+from veneer.train.learner import Learner, Loaded, learned, learner_of, load, mean_loss, step
+from veneer.train.preflight import Finding
 from veneer.train.schedule import factor
+from veneer.train.state import State, newest, restore, save
 
-SHORT = 256
-"""Rows up to this long train faster with eager attention than with fused (measured on CPU, small models)."""
-MICRO_TOKENS = 4096
-"""A batch is gone through in pieces of at most so many tokens, padding included; the step is the same."""
 PATIENCE = 20
 """Steps in a row that may be worse than knowing nothing before the run is called diverged."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
-    """What a run goes through: rows, and which of them make each step's batch."""
-
-    rows: tuple[Encoded, ...]
-    batches: tuple[tuple[int, ...], ...]
-    tokens: int
-    """Tokens of all batches, without padding and replay."""
+SAVED = ".states"
+"""Where a run saves itself, in its own folder; sealing an artefact removes what begins with a dot."""
 
 
 def train(run: Run, folder: Path) -> None:
-    """Train one rung and write `checkpoint/`, `losses.jsonl`, `ledger.json` and `preflight.json`.
+    """Train one rung and write `checkpoint/`, `losses.jsonl`, `losses.svg`, `ledger.json` and `preflight.json`.
 
-    Every number is a function of the run's settings and files: on a CPU two calls write the same bytes.
+    Every number in them is a function of the run's settings and files: on a CPU two calls write the same bytes,
+    however often they were interrupted and whatever trunk they went on from. What is no such function (times, speeds)
+    goes into the run's log folder.
 
     Raises:
         PreflightError: The base's own set-up would break the student.
-        ModelError: The base cannot be loaded, or the loss left the realm of numbers or of sense.
+        ModelError: The base cannot be loaded, memory does not suffice, or the loss left the realm of numbers or of
+            sense.
     """
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # An interrupted call may have left half of one.
-    tokenizer, model = load(run.base)
-    examples = read_amount(run.prepared, run.rung.amount)
-    conversations = [example.messages for example in examples]
-    before = preflight.look(tokenizer, conversations, model.get_input_embeddings().num_embeddings)
-    preflight.refuse(before, run.rung.name)
-
-    rows, too_long = encode_all(tokenizer, examples, _longest_row(model, run.recipe))
-    course = plan(rows, run)
-    replay = replay_stream(run, tokenizer) if run.pretraining else None
-    # Dropout draws from the global generator: it is seeded for this run alone and put back afterwards.
-    with torch.random.fork_rng():
-        torch.manual_seed(run.rung.seed)
-        losses, counts = fit(model, course, replay, run)
-
-    _stop_where_training_does(model, tokenizer)
-    model.save_pretrained(folder / "checkpoint")
-    tokenizer.init_kwargs.pop("local_files_only", None)  # How it was loaded is no property of the tokenizer.
-    tokenizer.save_pretrained(folder / "checkpoint")
-    after = preflight.look_at_checkpoint(folder / "checkpoint", conversations)
-    preflight.refuse(after, f"{run.rung.name}, trained")
-    write_rows(folder / "losses.jsonl", losses)
-    write_json(folder / "ledger.json", {"examples": len(examples), "too_long": too_long, **counts})
-    write_json(
-        folder / "preflight.json", {"before": list(map(asdict, before)), "after": list(map(asdict, after))}
-    )
+    with _own_randomness(run.rung.seed), _threads(run.hardware.threads), _memory_explained(run):
+        loaded = load(run.base, run.recipe)
+        course = course_of(run, loaded.tokenizer, _longest_row(loaded.model, run.recipe))
+        state = _furthest(run, course, folder)
+        before, learner = _looked_at(run, course, loaded, first=state is None)
+        log = Log(folder=run.log, learner=learner, shape=shape_of(learner))
+        losses = fit(learner, course, run, folder, log)
+        held_out = _held_out_loss(learner, course)
+        log.close()
+        checkpoint.write(learner, run.base, folder / "checkpoint")
+        if learner.accelerator.is_main_process:
+            expected = [tokens_of(learner.tokenizer, conversation) for conversation in course.probes]
+            after = preflight.look_at_checkpoint(folder / "checkpoint", course.probes, expected=expected)
+            preflight.refuse(after, f"{run.rung.name}, trained")
+            _write_down(run, course, losses, held_out, folder)
+            found = {"before": list(map(asdict, before)), "after": list(map(asdict, after))}
+            write_json(folder / "preflight.json", found)
 
 
-def load(base: Path) -> tuple[Any, Any]:
-    """Return a base's tokenizer and its model, in 32-bit master weights, on the accelerator if there is one.
-
-    Raises:
-        ModelError: It cannot be loaded.
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{base}: cannot be loaded: {error}. A folder as written by `save_pretrained` is wanted."
-        ) from error
-    return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def read_amount(prepared: Path, amount: int) -> list[Example]:
-    """Return the examples of one amount of a source."""
-    rows = read_rows(prepared / "examples.jsonl")
-    return list(take((from_row(Example, row, where) for where, row in rows), amount))
-
-
-def encode_all(tokenizer: Any, examples: Sequence[Example], longest: int) -> tuple[list[Encoded], list[Row]]:
-    """Return the training rows, and the examples that are left out because one exchange alone is too long.
-
-    A conversation longer than a row becomes several rows, cut between its exchanges.
-    """
-    rows: list[Encoded] = []
-    too_long: list[Row] = []
-    for example in examples:
-        try:
-            rows += _rows(tokenizer, example, longest)
-        except TooLongError as error:
-            too_long.append({"example_id": example.example_id, "reason": str(error)})
-    return rows, too_long
-
-
-def _rows(tokenizer: Any, example: Example, longest: int) -> list[Encoded]:
-    try:
-        return [encode(tokenizer, example.messages, longest)]
-    except TooLongError:
-        return [encode(tokenizer, piece, longest) for piece in split(tokenizer, example.messages, longest)]
-
-
-def plan(rows: Sequence[Encoded], run: Run) -> Course:
-    """Return the batches of all epochs; each epoch is shuffled anew by the rung's seed.
-
-    Raises:
-        DataError: There are no rows.
-    """
-    if not rows:
-        raise DataError(
-            f"{run.rung.name}: every example is longer than a training row. Raise train.recipe.max_length (now "
-            f"{run.recipe.max_length}), as far as the base's own limit allows."
-        )
-    generator = torch.Generator().manual_seed(run.rung.seed)
-    batches: list[tuple[int, ...]] = []
-    for _ in range(run.recipe.epochs):
-        order = torch.randperm(len(rows), generator=generator).tolist()
-        starts = range(0, len(order), run.recipe.batch_examples)
-        batches += [tuple(order[start : start + run.recipe.batch_examples]) for start in starts]
-    tokens = run.recipe.epochs * sum(len(row.input_ids) for row in rows)
-    return Course(rows=tuple(rows), batches=tuple(batches), tokens=tokens)
-
-
-def replay_stream(run: Run, tokenizer: Any) -> Iterator[int]:
-    """Yield the tokens of the base's pretraining text without end: documents in random order, each ended.
-
-    Raises:
-        DataError: The file holds no text.
-    """
-    assert run.pretraining is not None
-    texts = []
-    for where, row in read_rows(run.pretraining):
-        if not isinstance(row.get("text"), str):
-            raise DataError(f"{where}: `text` is {row.get('text')!r}; a document is wanted there.")
-        texts.append(row["text"])
-    if not any(texts):
-        raise DataError(f"{run.pretraining}: holds no text to replay.")
-    # A generator of its own, so that the twin without replay sees its examples in the same order.
-    generator = torch.Generator().manual_seed(run.rung.seed)
-    while True:
-        for place in torch.randperm(len(texts), generator=generator).tolist():
-            ids = tokenizer(texts[place])["input_ids"]
-            yield from ids
-            if ids[-1:] != [tokenizer.eos_token_id]:
-                yield tokenizer.eos_token_id
-
-
-def fit(model: Any, course: Course, replay: Iterator[int] | None, run: Run) -> tuple[list[Row], Row]:
-    """Train the model in place; return one row a step, and what was done in all.
+def fit(learner: Learner, course: Course, run: Run, folder: Path, log: Log) -> list[Row]:
+    """Train in place, from the furthest state that is at hand; return one row a step, those done before included.
 
     Raises:
         ModelError: The loss is no number, or has stayed worse than knowing nothing.
     """
-    recipe = run.recipe
-    optimizer = _optimizer(model, recipe)
-    if max(len(row.input_ids) for row in course.rows) <= SHORT:
-        model.set_attn_implementation("eager")
-    direct = _has_plain_head(model, course.rows[0])
-    model.train()
-    losses: list[Row] = []
-    seen = warmup_steps = loss_tokens = replay_rows = replay_tokens = 0
-    for step, batch in enumerate(course.batches, 1):
-        rows = [course.rows[place] for place in batch]
-        tokens = sum(len(row.input_ids) for row in rows)
-        # The rate at the middle of the batch, so that neither the first step nor the last is lost.
-        share = factor(recipe.schedule, seen + tokens / 2, total=course.tokens, warmup=recipe.warmup_tokens)
-        replayed = _replayed(replay, rows, run.rung.replay) if replay else []
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * share
-        loss = _step(model, optimizer, [*rows, *replayed], recipe, direct)
-        warmup_steps += seen + tokens / 2 < recipe.warmup_tokens
-        seen += tokens
-        loss_tokens += sum(_learned(row) for row in rows)
-        replay_rows += len(replayed)
-        replay_tokens += sum(len(row.input_ids) for row in replayed)
-        losses.append({"step": step, "tokens": seen, "lr": recipe.learning_rate * share, "loss": loss})
-        _check(losses, model.config.get_text_config().vocab_size, run)
-    model.eval()
-    return losses, {
-        "rows": len(course.rows),
-        "epochs": recipe.epochs,
-        "optimizer_steps": len(course.batches),
-        "warmup_steps": warmup_steps,
-        "highest_learning_rate": max(row["lr"] for row in losses),
-        "tokens": seen,
-        "loss_tokens": loss_tokens,
-        "replay_rows": replay_rows,
-        "replay_tokens": replay_tokens,
-    }
+    state = _furthest(run, course, folder)
+    losses = list(state[1].losses) if state else []
+    if state:
+        restore(learner, state[0])
+    vocabulary = learner.model.config.get_text_config().vocab_size
+    text = replay.stream(run.pretraining, learner.tokenizer, run.rung.seed) if run.pretraining else None
+    log.open(run.rung.name, len(losses))
+    saved = time.monotonic()
+    for number, rows, rate in _plan(course, run):
+        # Drawn for steps that are done as well, so that a run that goes on sees the text that it would have seen.
+        mixed = replay.draw(text, rows, run.rung.replay) if text else []
+        if number < len(losses):
+            continue
+        if number == course.branch:
+            _keep_trunk(learner, run, losses)
+        # Dropout's masks are a function of the step, so that nothing need be known of those before.
+        torch.manual_seed(_seed_of(run, number, learner))
+        loss = step(learner, [*rows, *mixed], rate)
+        losses.append({"step": number + 1, "tokens": course.ends[number], "lr": rate, "loss": loss})
+        _check(losses, vocabulary, run)
+        lengths = [len(row.input_ids) for row in (*rows, *mixed)]
+        log.stepped(losses[-1], lengths, sum(map(learned, (*rows, *mixed))), course.ends[-1])
+        if time.monotonic() - saved > 60 * run.hardware.save_minutes and number + 1 < len(course.steps):
+            save(learner, _state(run, losses), folder / SAVED)
+            saved = time.monotonic()
+    return losses
 
 
-def _step(model: Any, optimizer: Any, rows: Sequence[Encoded], recipe: RecipeSpec, direct: bool) -> float:
-    """Take one optimizer step on a batch and return its mean loss per learned token."""
-    learned = sum(map(_learned, rows))
-    total = 0.0
-    for piece in _pieces(rows):
-        inputs, labels = _padded(piece, model.device)
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            logits, targets = _logits(model, inputs, labels, direct)
-        loss = functional.cross_entropy(logits.float(), targets, reduction="sum") / learned
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.item()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return total
+def _plan(course: Course, run: Run) -> Iterator[tuple[int, list[Encoded], float]]:
+    """Yield every step's number, rows and learning rate."""
+    warmup, falls_from = run.warmup_tokens, course.ends[course.branch - 1] if course.branch else 0
+    for number, blocks in enumerate(course.steps):
+        before, after = course.ends[number - 1] if number else 0, course.ends[number]
+        # The rate at the middle of the step, so that neither the first nor the last is lost.
+        middle = (before + after) / 2
+        share = factor(
+            run.recipe.schedule, middle, total=course.ends[-1], warmup=warmup, decay_from=falls_from
+        )
+        rows = [course.rows[row] for block in blocks for row in block]
+        yield number, rows, run.recipe.learning_rate * share
 
 
-def _logits(model: Any, inputs: Tensor, labels: Tensor, direct: bool) -> tuple[Tensor, Tensor]:
-    """Return the logits before every learned token, and those tokens.
+def _furthest(run: Run, course: Course, folder: Path) -> tuple[Path, State] | None:
+    """Return the furthest state to go on from, and its folder: the run's own, or the trunk's if it fits."""
+    own, trunk = newest(folder / SAVED), newest(run.trunk) if run.trunk else None
+    fits = trunk and trunk.step <= course.branch and trunk.amounts == run.amounts[: len(trunk.amounts)]
+    if trunk and run.trunk and fits and (own is None or own.step < trunk.step):
+        return run.trunk, trunk
+    return (folder / SAVED, own) if own else None
 
-    Rows are padded at their end, where no learned token can look: no attention mask is needed.
+
+def _keep_trunk(learner: Learner, run: Run, losses: Sequence[Row]) -> None:
+    """Leave the state before the decay for larger amounts; the largest leaves nothing, and takes away what is there."""
+    if not run.trunk:
+        return
+    if run.rung.amount < run.amounts[-1]:
+        save(learner, _state(run, losses), run.trunk)
+    elif learner.accelerator.is_main_process:
+        shutil.rmtree(run.trunk, ignore_errors=True)
+
+
+def _state(run: Run, losses: Sequence[Row]) -> State:
+    amounts = run.amounts[: run.amounts.index(run.rung.amount) + 1]
+    return State(step=len(losses), losses=tuple(losses), amounts=amounts)
+
+
+def _looked_at(run: Run, course: Course, loaded: Loaded, *, first: bool) -> tuple[list[Finding], Learner]:
+    """Return what preflight finds, and a learner that has learned nothing yet.
+
+    Raises:
+        PreflightError: Something fatal.
     """
-    targets = labels[:, 1:]
-    learned = targets != IGNORED
-    if not direct:
-        return model(input_ids=inputs, use_cache=False).logits[:, :-1][learned], targets[learned]
-    hidden = model.base_model(input_ids=inputs, use_cache=False).last_hidden_state[:, :-1]
-    # Only where something is learned: the output layer is most of a small model's work.
-    return model.get_output_embeddings()(hidden[learned]), targets[learned]
+    vocabulary = loaded.model.get_input_embeddings().num_embeddings
+    found = preflight.look(loaded.tokenizer, course.probes, vocabulary)
+    preflight.refuse(found, run.rung.name)
+    rows = [course.rows[place] for place in range(min(len(course.rows), fitting.AMONG))]
+    if run.recipe.packing:
+        wrong = "" if documents.are_apart(loaded.model, rows) else documents.MIXED
+        found.append(Finding(check=documents.CHECK, passed=not wrong, fatal=bool(wrong), message=wrong))
+        preflight.refuse(found, run.rung.name)
+    longest = max(course.rows.lengths)
+    learner = learner_of(loaded, run.recipe, run.hardware, longest)
+    if not first:
+        # It was looked at when the state was made from which this run goes on.
+        return [*found, Finding(check=fitting.CHECK, passed=True, fatal=False, message="")], learner
+    found.append(
+        fitting.fits(learner.model, rows, lambda chosen: step(learner, chosen, run.recipe.learning_rate))
+    )
+    preflight.refuse(found, run.rung.name)
+    learner.accelerator.free_memory()
+    torch.manual_seed(run.rung.seed)
+    return found, learner_of(load(run.base, run.recipe), run.recipe, run.hardware, longest)
 
 
-@torch.no_grad()
-def _has_plain_head(model: Any, row: Encoded) -> bool:
-    """Return whether logits are just the output layer over the last hidden state (some models scale or cap them)."""
-    model.eval()
-    inputs, _ = _padded([row], model.device)
-    hidden = model.base_model(input_ids=inputs, use_cache=False).last_hidden_state
-    whole = model(input_ids=inputs, use_cache=False).logits
-    return bool(torch.allclose(model.get_output_embeddings()(hidden), whole, rtol=1e-4, atol=1e-4))
+def _held_out_loss(learner: Learner, course: Course) -> float | dict[str, str]:
+    if course.held_out is None or not len(course.held_out):
+        return {"undefined": "this amount learns the source's last examples, and none are left to measure on"}
+    return mean_loss(learner, [course.held_out[place] for place in range(len(course.held_out))])
 
 
-def _pieces(rows: Sequence[Encoded]) -> Iterator[list[Encoded]]:
-    """Yield a batch in pieces of similar length that fit the memory."""
-    piece: list[Encoded] = []
-    for row in sorted(rows, key=lambda row: len(row.input_ids), reverse=True):
-        if piece and (len(piece) + 1) * len(piece[0].input_ids) > MICRO_TOKENS:
-            yield piece
-            piece = []
-        piece.append(row)
-    yield piece
-
-
-def _padded(rows: Sequence[Encoded], device: Any) -> tuple[Tensor, Tensor]:
-    longest = max(len(row.input_ids) for row in rows)
-    # Which token pads does not matter: nothing that is learned can see it.
-    inputs = [[*row.input_ids, *[0] * (longest - len(row.input_ids))] for row in rows]
-    labels = [[*row.labels, *[IGNORED] * (longest - len(row.labels))] for row in rows]
-    return torch.tensor(inputs, device=device), torch.tensor(labels, device=device)
-
-
-def _replayed(replay: Iterator[int], rows: Sequence[Encoded], share: float) -> list[Encoded]:
-    """Return so many rows of pretraining text that they are `share` of the batch, each as long as its longest row."""
-    longest = max(len(row.input_ids) for row in rows)
-    count = round(len(rows) * share / (1 - share))
-    texts = [tuple(islice(replay, longest)) for _ in range(count)]
-    return [Encoded(input_ids=ids, labels=ids) for ids in texts]
-
-
-def _learned(row: Encoded) -> int:
-    return sum(label != IGNORED for label in row.labels[1:])
-
-
-def _optimizer(model: Any, recipe: RecipeSpec) -> torch.optim.Optimizer:
-    """Return AdamW (Loshchilov and Hutter 2019) whose decay leaves biases and norms alone."""
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    groups = [
-        {"params": [weight for weight in weights if weight.ndim >= 2], "weight_decay": recipe.weight_decay},
-        {"params": [weight for weight in weights if weight.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas, fused=True)
+def _write_down(
+    run: Run, course: Course, losses: Sequence[Row], held_out: float | dict[str, str], folder: Path
+) -> None:
+    """Write the losses, the ledger, the loss curve and the model card."""
+    rates = [rate for _, _, rate in _plan(course, run)]
+    middles = [(before + after) / 2 for before, after in pairwise((0, *course.ends))]
+    counts = [learned(course.rows[place]) for place in range(len(course.rows))]
+    lengths = course.rows.lengths
+    sizes = [[lengths[row] for block in blocks for row in block] for blocks in course.steps]
+    mixed = [(replay.rows_beside(len(each), run.rung.replay), max(each)) for each in sizes]
+    ledger = {
+        "examples": course.examples,
+        "too_long": list(course.too_long),
+        "rows": len(course.rows),
+        "passes": round(course.ends[-1] / sum(lengths), 3),
+        "fill": course.fill,
+        "optimizer_steps": len(course.steps),
+        "warmup_steps": sum(middle < run.warmup_tokens for middle in middles),
+        "decay_steps": len(course.steps) - course.branch,
+        "schedule": run.recipe.schedule,
+        "highest_learning_rate": max(rates),
+        "tokens": course.ends[-1],
+        "loss_tokens": sum(counts[row] for step in course.steps for block in step for row in block),
+        "replay_rows": sum(rows for rows, _ in mixed),
+        "replay_tokens": sum(rows * tokens for rows, tokens in mixed),
+        "held_out_loss": held_out,
+    }
+    write_rows(folder / "losses.jsonl", losses)
+    write_json(folder / "ledger.json", ledger)
+    card.write(run, ledger, losses, folder)
 
 
 def _check(losses: Sequence[Row], vocabulary: int, run: Run) -> None:
@@ -313,9 +221,47 @@ def _check(losses: Sequence[Row], vocabulary: int, run: Run) -> None:
 def _longest_row(model: Any, recipe: RecipeSpec) -> int:
     """Return how many tokens a row may have: as the recipe says, and no more than the model has places for."""
     places = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return min(recipe.max_length, places or recipe.max_length)
+    return min(recipe.max_length, int(places)) if places else recipe.max_length
 
 
-def _stop_where_training_does(model: Any, tokenizer: Any) -> None:
-    stops = sorted(preflight.stop_ids(model.generation_config) | {tokenizer.eos_token_id})
-    model.generation_config.eos_token_id = stops[0] if len(stops) == 1 else stops
+def _seed_of(run: Run, number: int, learner: Learner) -> int:
+    process = int(learner.accelerator.process_index)
+    return (run.rung.seed << 44) + (process << 32) + number
+
+
+@contextmanager
+def _own_randomness(seed: int) -> Iterator[None]:
+    """Seed the global generator, which dropout and new adapters draw from, and put it back afterwards."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    yield
+    torch.set_num_threads(before)
+
+
+@contextmanager
+def _memory_explained(run: Run) -> Iterator[None]:
+    """Say of memory that does not suffice what to change."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        hardware = run.hardware
+        ways = [
+            f"lower train.hardware.micro_tokens (now {hardware.micro_tokens:,})",
+            *([] if hardware.gradient_checkpointing else ["set train.hardware.gradient_checkpointing: true"]),
+            *(["set train.recipe.optimizer: adafactor"] if run.recipe.optimizer == "adamw" else []),
+            *(["set train.recipe.method: lora"] if run.recipe.method == "full" else []),
+        ]
+        raise ModelError(
+            f"{run.rung.name}: the memory does not suffice ({str(error).splitlines()[0]}). What is trained so far is "
+            f"kept. One of these needs less: {'; '.join(ways)}. What stands under train.hardware changes no result, so "
+            "that finished students stay."
+        ) from error

@@ -36,7 +36,7 @@ def of_file(path: Path) -> Iterator[Raw]:
         DataError: The file is none of these, or damaged.
     """
     with _reading(path):
-        if path.suffix == ".parquet" or _opens_with(path, b"PAR1"):
+        if path.suffix.lower() == ".parquet" or _opens_with(path, b"PAR1"):
             yield from _parquet(path)
             return
         with _open(path) as stream:
@@ -58,14 +58,14 @@ def of_hub(spec: HubSpec) -> Iterator[Raw]:
         from datasets.exceptions import DatasetsError
     except ImportError as error:
         raise DataError(
-            f"{spec.name}: hub data sets need the package `datasets`: pip install veneer[hub]"
+            f"{spec.name}: hub data sets need the package `datasets`: pip install 'veneer[hub]'"
         ) from error
     try:
         rows = load_dataset(spec.name, spec.config, split=spec.split, revision=spec.revision, streaming=False)
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         raise DataError(
             f"{spec.name}@{spec.revision[:12]}, split {spec.split!r}: cannot be had from the hub ({error}). Check the "
-            "name, the config, the split, the revision and the network, or name a file that you have under `path`."
+            "name, the config, the split, the revision and the network, or name a file that you have."
         ) from error
     for number, row in enumerate(rows, 1):
         yield f"{spec.name}, row {number}", row

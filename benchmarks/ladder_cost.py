@@ -65,7 +65,7 @@ def main() -> None:
         "wall_vs_separate": seconds / sum(each[1] for each in alone.values()),
         "bit_identical": same,
     }
-    print(json.dumps({name: round(value, 4) for name, value in figures.items()}))
+    print(json.dumps({name: value if value is same else round(value, 4) for name, value in figures.items()}))
 
 
 def timed(run: Run, amount: int, place: Path, *, trunk: Path | None) -> tuple[int, float]:
@@ -97,7 +97,7 @@ def run_of(folder: Path, base: Path, amounts: tuple[int, ...]) -> Run:
         pretraining=None,
         recipe=recipe,
         warmup_tokens=amounts[0] // 10,
-        hardware=HardwareSpec(threads=torch.get_num_threads()),
+        hardware=HardwareSpec(),
         trunk=None,
         log=folder / "log",
     )

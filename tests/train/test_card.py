@@ -31,9 +31,12 @@ LEDGER = {
 def told(run: Run, **ledger: Any) -> dict[str, str]:
     """Return the card's table."""
     lines = card.card(run, {**LEDGER, **ledger}, LOSSES).splitlines()
-    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ") and "---" not in line]
-    assert all(len(row) == 2 for row in rows if row != [""])
-    return {name: value for name, value in (row for row in rows if row != [""])}
+    found = {}
+    for line in lines[lines.index("| --- | --- |") + 1 :]:
+        if line.startswith("|"):
+            name, value = line.strip("| ").split(" | ")
+            found[name] = value
+    return found
 
 
 @pytest.fixture

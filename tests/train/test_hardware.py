@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import MambaConfig, MambaForCausalLM
 
-from tests.models.tiny import WORDS, checkpoint
+from tests.models.tiny import WORDS, checkpoint, tokenizer
 from tests.train.runs import PACKED
-from veneer.models.encode import Encoded
 from veneer.store import read_json
 from veneer.study_train import HardwareSpec, LoraSpec, RecipeSpec, TokensSpec
 from veneer.train.hardware import Log, Shape, matmul_peak, peak_memory, shape_of
@@ -37,12 +37,13 @@ def test_a_shape_is_counted_as_by_hand(tmp_path: Path) -> None:
     )
 
 
-def test_tied_embeddings_are_counted_once(tmp_path: Path) -> None:
+def test_tied_embeddings_are_taken_off_once(tmp_path: Path) -> None:
     learner = made(tmp_path, kind="gpt2")
     shape = shape_of(learner)
     whole = sum(weight.numel() for weight in learner.model.parameters())
     assert shape.head == WIDTH * VOCABULARY
-    assert shape.body == whole - shape.head
+    # Positions are looked up too.
+    assert shape.body == whole - shape.head - WIDTH * 128
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
@@ -57,6 +58,19 @@ def test_the_width_is_that_of_the_heads_and_not_of_the_residual(tmp_path: Path) 
     learner = made(tmp_path)
     learner.model.config.head_dim = 16
     assert shape_of(learner).width == 4 * 16
+
+
+def test_a_model_without_attention_has_a_shape_too(tmp_path: Path) -> None:
+    recipe = PACKED.model_copy(update={"packing": False, "step_tokens": None})
+    with torch.random.fork_rng():
+        network = MambaForCausalLM(
+            MambaConfig(vocab_size=VOCABULARY, hidden_size=16, state_size=4, num_hidden_layers=1)
+        )
+    network.save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    shape = shape_of(learner_of(load(tmp_path, recipe), recipe, HardwareSpec(), 32))
+    assert shape.body > 0
+    assert shape.operations([4, 4], 8) == shape.operations([8], 8)
 
 
 def test_operations_are_counted_as_by_hand() -> None:
@@ -132,7 +146,7 @@ def test_what_the_hardware_did_is_written_at_the_end(tmp_path: Path) -> None:
     _, hardware = logged(tmp_path, 5)
     assert hardware.keys() == {
         "device", "processes", "threads", "torch", "seconds", "tokens", "tokens_per_s", "operations", "matmul_peak",
-        "share_of_matmul_peak", "peak_memory_gb", "settings",
+        "share_of_matmul_peak", "peak_memory_gb", "settings", "shared",
     }  # fmt: skip
     assert (hardware["device"], hardware["processes"], hardware["threads"]) == ("processor", 1, 1)
     assert hardware["tokens"] == 5 * 20
@@ -144,8 +158,3 @@ def test_a_run_that_had_nothing_left_to_do_is_logged_too(tmp_path: Path) -> None
     lines, hardware = logged(tmp_path, 0)
     assert [line["event"] for line in lines] == ["began", "ended"]
     assert (hardware["tokens"], hardware["tokens_per_s"]) == (0, 0)
-
-
-def test_rows_of_any_kind_can_be_counted() -> None:
-    row = Encoded(input_ids=(1, 2), labels=(1, 2))
-    assert Shape(body=1, head=0, layers=1, width=1, passes=6.0).operations([len(row.input_ids)], 0) == 12 + 24

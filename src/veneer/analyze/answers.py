@@ -18,6 +18,7 @@ from veneer.records import Contestant, Grade, Role, to_row
 from veneer.stats import Draws, Undefined, combine, interval, to_json
 from veneer.store import Artefact, Order
 from veneer.study import RecordedJudgeSpec, Study
+from veneer.study_train import TrainSpec
 
 VERSION = 5
 ANSWERS, WRONG = "answers.json", "confident_wrong.jsonl"
@@ -208,6 +209,7 @@ def _header(study: Study) -> dict[str, Any]:
         "amounts": list(train.amounts) if train else [],
         "seeds": list(train.seeds) if train else [],
         "replay_share": train.replay.share if train and train.replay else 0.0,
+        "training": _training(train) if train else "",
         "teacher": study.teacher.name,
         "benchmarks": [
             {"name": name, "measures": one.measures, "forms": list(one.forms)}
@@ -216,6 +218,34 @@ def _header(study: Study) -> dict[str, Any]:
         "judges": judges + ([{"name": "simulated", "kind": "simulated"}] if study.rate else []),
         "notes": [],
     }
+
+
+def _training(train: TrainSpec) -> str:
+    """Return how the ladder was trained, in a sentence or two."""
+    recipe = train.recipe
+    if recipe.schedule == "stable":
+        rate = f"a constant learning rate that falls to 0 over the last {recipe.decay_share:.0%} of each student's steps"
+    else:
+        rate = {
+            "linear": "a learning rate that falls in a straight line",
+            "cosine": "a learning rate that falls along a cosine",
+            "constant": "a constant learning rate",
+        }[recipe.schedule]
+    shared = (
+        "The amounts of a source share the steps before that; the students are those that training each amount alone "
+        "gives."
+        if train.shares_trunk
+        else "Every student was trained alone."
+    )
+    passes = (
+        "every amount for as many optimizer steps as the largest"
+        if recipe.match == "steps"
+        else f"{recipe.epochs} {'pass' if recipe.epochs == 1 else 'passes'} over its tokens"
+    )
+    return (
+        f"Students were trained with {rate}, after a warm-up of {train.warmup_tokens:,} tokens for every amount, for "
+        f"{passes}. {shared}"
+    )
 
 
 def _benchmark(benchmark: Benchmark) -> dict[str, Any]:
@@ -247,6 +277,8 @@ def _notes(study: Study, evidence: Evidence, styles: style.Styles) -> list[str]:
         for name, spec in study.judges.items()
         if not isinstance(spec, RecordedJudgeSpec) and spec.model in ("teacher", study.teacher.name)
     ]
+    if study.train:
+        notes.append(_training(study.train))
     if study.train and len(study.train.seeds) == 1:
         notes.append(
             "There is one training seed, so no interval holds the spread between trainings: all are too narrow."

@@ -25,7 +25,7 @@ class Shape:
     """The sizes of a model that decide how much one token costs."""
 
     body: int
-    """Weights outside the embeddings and the output layer."""
+    """Weights outside the embeddings, positions' included, and the output layer."""
     head: int
     """Weights of the output layer."""
     layers: int
@@ -51,23 +51,23 @@ class Shape:
 def shape_of(learner: Learner) -> Shape:
     """Return a learner's shape."""
     config = learner.model.config.get_text_config()
-    ends = {id(weight): weight for layer in _ends(learner.model) for weight in layer.parameters()}
-    heads = config.num_attention_heads
+    looked_up = {id(weight): weight for layer in _ends(learner.model) for weight in layer.parameters()}
+    heads = getattr(config, "num_attention_heads", 0)  # Recurrent models have none.
     whole = sum(weight.numel() for weight in learner.model.parameters())
     head = learner.model.get_output_embeddings()
     return Shape(
-        body=whole - sum(weight.numel() for weight in ends.values()),
+        body=whole - sum(weight.numel() for weight in looked_up.values()),
         head=head.weight.numel() if head is not None else 0,
         layers=config.num_hidden_layers,
-        width=heads * (getattr(config, "head_dim", None) or config.hidden_size // heads),
+        width=heads * (getattr(config, "head_dim", None) or config.hidden_size // heads) if heads else 0,
         passes=6.0 if learner.recipe.method == "full" else 4.0,
     )
 
 
 def _ends(model: Any) -> list[Any]:
-    return [
-        layer for layer in (model.get_input_embeddings(), model.get_output_embeddings()) if layer is not None
-    ]
+    found = [model.get_input_embeddings(), model.get_output_embeddings()]
+    found += [layer for layer in model.modules() if isinstance(layer, torch.nn.Embedding)]
+    return [layer for layer in found if layer is not None]
 
 
 @cache

@@ -164,6 +164,11 @@ def learner_of(loaded: Loaded, recipe: RecipeSpec, hardware: HardwareSpec, longe
     from accelerate import Accelerator
 
     model = loaded.model
+    for tracker in hardware.trackers:
+        if not importlib.util.find_spec(tracker):
+            raise ModelError(
+                f"train.hardware.trackers: the package `{tracker}` is not installed: pip install {tracker}."
+            )
     accelerator = Accelerator(log_with=list(hardware.trackers) or None)
     if recipe.method != "full":
         model = _with_adapters(model, recipe, loaded.new)

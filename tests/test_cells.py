@@ -89,3 +89,20 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     while any(is_alive(int(pid.name)) for pid in pids.iterdir()):
         assert time.monotonic() < deadline, "a worker outlived its parent by five seconds"
         time.sleep(0.05)
+
+
+def note(folder: Path, name: str) -> None:
+    time.sleep(0.05 if name == "first" else 0)
+    with (folder / "order").open("a") as lines:
+        lines.write(f"{name}\n")
+    if name == "second":
+        raise DataError("second failed")
+
+
+def test_cells_of_one_line_run_one_after_another_even_past_a_failure(tmp_path: Path) -> None:
+    cells = [
+        Cell(name=name, work=partial(note, tmp_path, name), line="a") for name in ("first", "second", "third")
+    ]
+    with crew(2) as hands, pytest.raises(CellsError, match="1 of 3 cells failed.*\n.*second failed"):
+        hands.run(cells, lambda _: None)
+    assert (tmp_path / "order").read_text().split() == ["first", "second", "third"]

@@ -8,8 +8,8 @@ from veneer.errors import StudyError
 from veneer.models.model import ModelRef
 from veneer.records import Role
 from veneer.store import Artefact
-from veneer.study_train import RecipeSpec, ReplaySpec, TrainSpec
-from veneer.train.ladder import Rung, orders, rungs
+from veneer.study_train import HardwareSpec, RecipeSpec, ReplaySpec, TrainSpec
+from veneer.train.ladder import Rung, log_of, orders, progress, rungs
 
 SPEC = TrainSpec(amounts=(40_000, 80_000), seeds=(0, 1), replay=ReplaySpec(share=0.15, amounts=(80_000,)))
 RUNG = Rung(base="small", source="broad", amount=80_000, seed=1, replay=0.15)
@@ -72,3 +72,35 @@ def _files(folder: Path) -> tuple[dict[str, Artefact], dict[str, ModelRef], dict
     prepared = {"broad": Artefact(stage="prepare", name="broad", key="k", path=folder)}
     bases = {"small": ModelRef(name="small", kind="checkpoint", path=folder, digest="d")}
     return prepared, bases, {"small": folder / "text.jsonl"}
+
+
+def test_progress_is_the_last_whole_line_of_each_log(tmp_path: Path) -> None:
+    for name, text in (
+        ("going", '{"event": "began"}\n{"event": "step", "tokens": 5}\n'),
+        ("ended", '{"event": "step", "tokens": 9}\n{"event": "ended"}\n'),
+        ("torn", '{"event": "step", "tokens": 9}\n{"event": "st'),
+    ):
+        log_of(tmp_path, name).mkdir(parents=True)
+        (log_of(tmp_path, name) / "log.jsonl").write_text(text)
+    found = progress(tmp_path, ["going", "ended", "torn", "never"])
+    assert found == {"going": {"event": "step", "tokens": 5}}
+
+
+def test_what_changes_no_result_is_in_no_key_and_amounts_of_a_trunk_are_one_line(tmp_path: Path) -> None:
+    files = _files(tmp_path)
+    spec = TrainSpec(amounts=(40_000, 80_000))
+    grid = rungs(["small"], ["broad"], spec)
+    plain = orders(grid, *files, spec, tmp_path)
+    frugal = spec.model_copy(update={"hardware": HardwareSpec(micro_tokens=16), "ladder": "separate"})
+    assert [order.key for order in orders(grid, *files, frugal, tmp_path)] == [order.key for order in plain]
+    assert len({order.line for order in plain}) == 1
+    assert plain[0].line
+    assert {order.line for order in orders(grid, *files, frugal, tmp_path)} == {""}
+
+
+def test_a_larger_amount_changes_no_smaller_student(tmp_path: Path) -> None:
+    files = _files(tmp_path)
+    few, more = TrainSpec(amounts=(40_000, 80_000)), TrainSpec(amounts=(40_000, 80_000, 160_000))
+    before = [order.key for order in orders(rungs(["small"], ["broad"], few), *files, few, tmp_path)]
+    after = [order.key for order in orders(rungs(["small"], ["broad"], more), *files, more, tmp_path)]
+    assert after[:2] == before

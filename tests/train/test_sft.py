@@ -285,3 +285,16 @@ def _reference_loss(run: Run, model: Any) -> float:
             loss = model(input_ids=torch.tensor([row.input_ids]), labels=torch.tensor([row.labels])).loss
         total, count = total + float(loss) * learned, count + learned
     return total / count
+
+
+def test_memory_that_does_not_suffice_is_an_error_that_says_what_needs_less(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def greedy(*_: object) -> float:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(sft, "step", greedy)
+    with pytest.raises(
+        ModelError, match="memory does not suffice.*micro_tokens.*gradient_checkpointing: true.*adafactor.*lora"
+    ):
+        trained(run, tmp_path / "made")

@@ -224,7 +224,7 @@ def _training(train: TrainSpec) -> str:
     """Return how the ladder was trained, in a sentence or two."""
     recipe = train.recipe
     if recipe.schedule == "stable":
-        rate = f"a constant learning rate that falls to 0 over the last {recipe.decay_share:.0%} of each student's steps"
+        rate = f"a constant learning rate that falls to 0 over the last {recipe.decay_share:.0%} of a student's steps"
     else:
         rate = {
             "linear": "a learning rate that falls in a straight line",

@@ -13,6 +13,7 @@ from tests.models.tiny import WORDS, checkpoint, tokenizer
 from tests.train.runs import PACKED
 from veneer.store import read_json
 from veneer.study_train import HardwareSpec, LoraSpec, RecipeSpec, TokensSpec
+from veneer.train import hardware as hardware_module
 from veneer.train.hardware import Log, Shape, matmul_peak, peak_memory, shape_of
 from veneer.train.learner import Learner, learner_of, load
 
@@ -145,7 +146,8 @@ def test_a_run_that_goes_on_adds_to_its_log(tmp_path: Path) -> None:
 def test_what_the_hardware_did_is_written_at_the_end(tmp_path: Path) -> None:
     _, hardware = logged(tmp_path, 5)
     assert hardware.keys() == {
-        "device", "processes", "threads", "torch", "seconds", "tokens", "tokens_per_s", "operations", "matmul_peak",
+        "device", "processes", "threads", "torch", "seconds_in_all", "seconds", "tokens", "tokens_per_s",
+        "operations", "matmul_peak",
         "share_of_matmul_peak", "peak_memory_gb", "settings", "shared",
     }  # fmt: skip
     assert (hardware["device"], hardware["processes"], hardware["threads"]) == ("processor", 1, 1)
@@ -158,3 +160,15 @@ def test_a_run_that_had_nothing_left_to_do_is_logged_too(tmp_path: Path) -> None
     lines, hardware = logged(tmp_path, 0)
     assert [line["event"] for line in lines] == ["began", "ended"]
     assert (hardware["tokens"], hardware["tokens_per_s"]) == (0, 0)
+
+
+def test_the_time_of_interrupted_sessions_counts_too(tmp_path: Path) -> None:
+    lines = [
+        '{"time": 10.0, "event": "began"}',
+        '{"time": 14.0, "event": "step"}',
+        '{"time": 15.5, "ev{"time": 100.0, "event": "began"}',
+        '{"time": 100.0, "event": "began"}',
+        '{"time": 103.0, "event": "ended"}',
+    ]
+    (tmp_path / "log.jsonl").write_text("\n".join(lines) + "\n")
+    assert hardware_module._seconds_in_all(tmp_path / "log.jsonl") == 7.0

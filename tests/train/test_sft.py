@@ -295,6 +295,7 @@ def test_memory_that_does_not_suffice_is_an_error_that_says_what_needs_less(
 
     monkeypatch.setattr(sft, "step", greedy)
     with pytest.raises(
-        ModelError, match="memory does not suffice.*micro_tokens.*gradient_checkpointing: true.*adafactor.*lora"
+        ModelError,
+        match="memory does not suffice.*micro_tokens.*gradient_checkpointing: true.*adafactor.*lora",
     ):
         trained(run, tmp_path / "made")

@@ -158,6 +158,7 @@ class Log:
                 "threads": torch.get_num_threads(),
                 "torch": torch.__version__,
                 "seconds": round(seconds, 1),
+                "seconds_in_all": round(_seconds_in_all(self.folder / "log.jsonl"), 1),
                 "tokens": self.tokens,
                 "tokens_per_s": round(self.tokens / seconds, 1),
                 "operations": self.operations,
@@ -184,6 +185,20 @@ class Log:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as lines:
             lines.write(json.dumps({"time": round(time.time(), 1), **row}) + "\n")
+
+
+def _seconds_in_all(log: Path) -> float:
+    """Return how long a rung has been trained, sessions that were interrupted included, by the times in its log."""
+    total = began = last = 0.0
+    for line in log.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue  # The process was killed while it wrote this line.
+        if row["event"] == "began":
+            total, began = total + last - began, row["time"]
+        last = row["time"]
+    return total + last - began
 
 
 def peak_memory(device: Any) -> float:

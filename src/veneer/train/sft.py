@@ -72,6 +72,8 @@ def train(run: Run, folder: Path) -> None:
     _write_down(run, course, losses, held_out, folder)
     found = {"before": list(map(asdict, before)), "after": list(map(asdict, after))}
     write_json(folder / "preflight.json", found)
+    if run.trunk and run.rung.amount == run.amounts[-1]:
+        shutil.rmtree(run.trunk, ignore_errors=True)  # Nobody goes on from it any more.
 
 
 def fit(learner: Learner, course: Course, run: Run, folder: Path, log: Log) -> list[Row]:
@@ -93,8 +95,9 @@ def fit(learner: Learner, course: Course, run: Run, folder: Path, log: Log) -> l
         mixed = replay.draw(text, rows, run.rung.replay) if text else []
         if number < len(losses):
             continue
-        if number == course.branch:
-            _keep_trunk(learner, run, losses)
+        if number == course.branch and run.trunk and run.rung.amount < run.amounts[-1]:
+            # For larger amounts, which go on from here.
+            save(learner, _state(run, losses), run.trunk)
         # Dropout's masks are a function of the step, so that nothing need be known of those before.
         torch.manual_seed(_seed_of(run, number, learner))
         loss = step(learner, [*rows, *mixed], rate)
@@ -131,16 +134,6 @@ def _furthest(run: Run, course: Course, folder: Path) -> tuple[Path, State] | No
     return (folder / SAVED, own) if own else None
 
 
-def _keep_trunk(learner: Learner, run: Run, losses: Sequence[Row]) -> None:
-    """Leave the state before the decay for larger amounts; the largest leaves nothing, and takes away what is there."""
-    if not run.trunk:
-        return
-    if run.rung.amount < run.amounts[-1]:
-        save(learner, _state(run, losses), run.trunk)
-    elif learner.accelerator.is_main_process:
-        shutil.rmtree(run.trunk, ignore_errors=True)
-
-
 def _state(run: Run, losses: Sequence[Row]) -> State:
     amounts = run.amounts[: run.amounts.index(run.rung.amount) + 1]
     return State(step=len(losses), losses=tuple(losses), amounts=amounts)
@@ -153,7 +146,9 @@ def _looked_at(run: Run, course: Course, loaded: Loaded, *, first: bool) -> list
         PreflightError: Something fatal.
     """
     vocabulary = loaded.model.get_input_embeddings().num_embeddings
-    found = preflight.look(loaded.tokenizer, course.probes, vocabulary)
+    output = loaded.model.get_output_embeddings()
+    head = None if output is None else len(output.weight)
+    found = preflight.look(loaded.tokenizer, course.probes, vocabulary, head=head)
     preflight.refuse(found, run.rung.name)
     rows = [course.rows[place] for place in range(min(len(course.rows), fitting.AMONG))]
     if run.recipe.packing:

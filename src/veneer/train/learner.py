@@ -149,7 +149,9 @@ def _embed(model: Any, new: Sequence[int], known: Sequence[int]) -> None:
         weight[begun] = weight[trained].mean(dim=0)
 
 
-def learner_of(loaded: Loaded, recipe: RecipeSpec, hardware: HardwareSpec, longest: int) -> Learner:
+def learner_of(
+    loaded: Loaded, recipe: RecipeSpec, hardware: HardwareSpec, longest: int, log: Path | None = None
+) -> Learner:
     """Return a base ready to learn: its adapters, its optimizer, and the processes that share the work.
 
     Args:
@@ -157,9 +159,10 @@ def learner_of(loaded: Loaded, recipe: RecipeSpec, hardware: HardwareSpec, longe
         recipe: How it is trained.
         hardware: Where.
         longest: Tokens of the longest row.
+        log: Where trackers that write files may; without it nothing is tracked.
 
     Raises:
-        ModelError: The recipe asks for what the model has not.
+        ModelError: The recipe asks for what the model has not, or a tracker is not installed.
     """
     from accelerate import Accelerator
 
@@ -169,7 +172,7 @@ def learner_of(loaded: Loaded, recipe: RecipeSpec, hardware: HardwareSpec, longe
             raise ModelError(
                 f"train.hardware.trackers: the package `{tracker}` is not installed: pip install {tracker}."
             )
-    accelerator = Accelerator(log_with=list(hardware.trackers) or None)
+    accelerator = Accelerator(log_with=list(hardware.trackers) or None if log else None, project_dir=log)
     if recipe.method != "full":
         model = _with_adapters(model, recipe, loaded.new)
     if hardware.gradient_checkpointing:

@@ -56,7 +56,7 @@ def train(run: Run, folder: Path) -> None:
             gc.collect()
             loaded = load(run.base, run.recipe)
         torch.manual_seed(run.rung.seed)
-        learner = learner_of(loaded, run.recipe, run.hardware, max(course.rows.lengths))
+        learner = learner_of(loaded, run.recipe, run.hardware, max(course.rows.lengths), run.log)
         log = Log(folder=run.log, learner=learner, shape=shape_of(learner))
         losses = fit(learner, course, run, folder, log)
         held_out = _held_out_loss(learner, course)

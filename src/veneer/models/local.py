@@ -1,21 +1,23 @@
 """A model that lies on disk as a Hugging Face checkpoint: it answers, and its probabilities can be read."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from veneer.errors import ModelError
-from veneer.models.decode import Ending, Row, Written, decode, read_shared, uniforms
-from veneer.models.model import Continuation, LogLikelihood, ModelRef, Sampling
+from veneer.models import prefix
+from veneer.models.decode import Ending, Row, Written, decode, uniforms
+from veneer.models.model import Agreement, Continuation, LogLikelihood, ModelRef, Sampling
 from veneer.models.render import Tokenizer, encode, render, render_prompt
 from veneer.records import Completion, Message, Prompt, Stop
 
-LOGITS_AT_ONCE = 2**26
-"""Scoring makes batches smaller rather than hold more logits than this (256 MB in fp32)."""
+TOGETHER = 512
+"""Tokens of branches that scoring reads at once: enough to fill two cores, few enough for attention to stay cheap."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,22 +57,38 @@ class LocalModel:
     def loglikelihoods(self, requests: Sequence[Continuation]) -> list[LogLikelihood]:
         """Return one log-likelihood per request, in order.
 
-        After a plain prompt the continuation is parted from it by a space, unless the prompt ends in white space. After
-        a conversation it is the assistant's whole reply, so its end token counts. The continuation's tokens are those
-        after the longest common beginning of the tokens of the prompt and of the prompt with its continuation.
+        After a plain prompt the continuation is parted from it by a space, unless the prompt ends in white space or
+        the request says `exact`. After a conversation it is the assistant's whole reply, so its end token counts. The
+        continuation's tokens are those after the longest common beginning of the tokens of the prompt and of the prompt
+        with its continuation.
+
+        What the requests share is read once, where the architecture allows it (`prefix.why_not`).
 
         Raises:
-            ModelError: A request is longer than the context window.
+            ModelError: A request that is not `exact` is longer than the context window.
         """
-        pairs = [self._pair(request) for request in requests]
-        order = sorted(range(len(pairs)), key=lambda place: (len(pairs[place][0]), place))
-        found: dict[int, LogLikelihood] = {}
-        while len(found) < len(order):
-            batch = self._next_batch([len(pairs[place][0]) for place in order[len(found) :]])
-            places = order[len(found) : len(found) + batch]
-            scores = self._score([pairs[place] for place in places])
-            found.update(zip(places, scores, strict=True))
-        return [found[place] for place in range(len(pairs))]
+        asks, cuts = self._asks(requests)
+        found = (
+            prefix.plain(self.network, asks, batch_size=self.batch_size)
+            if self.no_sharing
+            else prefix.score(self.network, asks, together=TOGETHER)
+        )
+        return [replace(one, cut=cut) for one, cut in zip(found, cuts, strict=True)]
+
+    def agreement(self, requests: Sequence[Continuation], found: Sequence[LogLikelihood]) -> Agreement:
+        """Return how far `found` is from what reading every request whole and alone gives."""
+        if self.no_sharing:
+            return Agreement(fast=False, why_not=self.no_sharing, checked=0, largest=0.0, plain=())
+        asks, _ = self._asks(requests)
+        again = prefix.plain(self.network, asks, batch_size=1)
+        largest = max((abs(a.value - b.value) for a, b in zip(found, again, strict=True)), default=0.0)
+        plain = tuple(one.value for one in again)
+        return Agreement(fast=True, why_not="", checked=len(asks), largest=largest, plain=plain)
+
+    @cached_property
+    def no_sharing(self) -> str:
+        """Why what requests share cannot be read once; empty if it can."""
+        return prefix.why_not(self.network)
 
     @cached_property
     def window(self) -> int | None:
@@ -86,6 +104,8 @@ class LocalModel:
         return frozenset(token for token in (*ends, self.tokenizer.eos_token_id) if token is not None)
 
     def _row(self, prompt: Prompt, sample: int, tokens: list[int], sampling: Sampling) -> Row:
+        if sampling.cut and self.window is not None:
+            tokens = tokens[-max(self.window - sampling.max_tokens, 1) :]
         room = sampling.max_tokens if self.window is None else self.window - len(tokens)
         limit = max(0, min(sampling.max_tokens, room)) if tokens else 0
         draws = uniforms(sampling.seed, prompt.prompt_id, sample, limit if sampling.temperature else 0)
@@ -164,17 +184,44 @@ class LocalModel:
 
         return find
 
-    def _pair(self, request: Continuation) -> tuple[list[int], int]:
-        """Return the tokens of prompt and continuation, and how many of them are the prompt's."""
+    def _asks(self, requests: Sequence[Continuation]) -> tuple[list[prefix.Ask], list[int]]:
+        """Return the requests as tokens, and how many first tokens each has lost."""
+        known: dict[tuple[str, tuple[Message, ...]], tuple[str, list[int]]] = {}
+        asks, cuts = [], []
+        for request in requests:
+            prompt = request.prompt
+            # The choices of a question have their prompt in common, and tokenizing takes time.
+            place = (prompt.text, prompt.messages)
+            if place not in known:
+                before = render_prompt(self.tokenizer, prompt)
+                known[place] = before, encode(self.tokenizer, prompt, before)
+            tokens, start = self._pair(request, *known[place])
+            if self.window is not None and len(tokens) > self.window and not request.exact:
+                raise ModelError(
+                    f"{self.name}: prompt {prompt.prompt_id!r} and its continuation have {len(tokens)} tokens, and the "
+                    f"context window has {self.window}. Shorten the prompt or its shots, or take another model."
+                )
+            # The last token is not read, only looked for; the first has nothing before it, so it has no probability.
+            cut = 0 if self.window is None else max(len(tokens) - self.window - 1, 0)
+            asks.append(prefix.Ask(tokens=tuple(tokens[cut:]), start=max(start - cut, 1)))
+            cuts.append(cut)
+        return asks, cuts
+
+    def _pair(self, request: Continuation, before: str, head: list[int]) -> tuple[list[int], int]:
+        """Return the tokens of prompt and continuation, and how many of them are the prompt's.
+
+        Args:
+            request: The prompt and its continuation.
+            before: The prompt as the model sees it.
+            head: The tokens of that.
+        """
         prompt, text = request.prompt, request.continuation
-        before = render_prompt(self.tokenizer, prompt)
         if prompt.messages:
             reply = Message(role="assistant", content=text)
             whole = render(self.tokenizer, (*prompt.messages, reply), generate=False)
         else:
-            parted = not prompt.text or prompt.text[-1].isspace() or text[:1].isspace()
+            parted = request.exact or not prompt.text or prompt.text[-1].isspace() or text[:1].isspace()
             whole = before + ("" if parted else " ") + text
-        head = encode(self.tokenizer, prompt, before)
         tokens = encode(self.tokenizer, prompt, whole)
         pairs = zip(head, tokens, strict=False)
         start = next((place for place, (one, other) in enumerate(pairs) if one != other), None)
@@ -183,56 +230,7 @@ class LocalModel:
             # What a template writes after the end token is not the model's.
             ends = [place for place in range(start, len(tokens)) if tokens[place] in self.end_tokens]
             tokens = tokens[: ends[-1] + 1] if ends else tokens
-        if self.window is not None and len(tokens) > self.window:
-            raise ModelError(
-                f"{self.name}: prompt {prompt.prompt_id!r} and its continuation have {len(tokens)} tokens, and the "
-                f"context window has {self.window}. Shorten the prompt or its shots, or take another model."
-            )
         return tokens, start
-
-    def _next_batch(self, lengths: Sequence[int]) -> int:
-        """Return how many of the next rows, shortest first, make a batch."""
-        vocabulary = self.network.config.get_text_config().vocab_size
-        count = min(self.batch_size, len(lengths))
-        while count > 1 and count * lengths[count - 1] * vocabulary > LOGITS_AT_ONCE:
-            count -= 1
-        return count
-
-    @torch.inference_mode()
-    def _score(self, pairs: Sequence[tuple[list[int], int]]) -> list[LogLikelihood]:
-        # The first token of all has nothing before it, so it has no probability.
-        starts = [max(start, 1) for _, start in pairs]
-        cache, shared = read_shared(self.network, [tokens for tokens, _ in pairs], min(starts) - 1)
-        width, first = max(len(tokens) for tokens, _ in pairs), min(starts) - 1
-        # Padding on the right is never looked at: attention is causal.
-        ids = torch.zeros((len(pairs), width), dtype=torch.long)
-        mask = torch.zeros((len(pairs), width), dtype=torch.long)
-        for place, (tokens, _) in enumerate(pairs):
-            ids[place, : len(tokens)] = torch.tensor(tokens)
-            mask[place, : len(tokens)] = 1
-        ids, mask = ids.to(self.network.device), mask.to(self.network.device)
-        out = self.network(
-            input_ids=ids[:, shared:],
-            attention_mask=mask,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=width - first,
-        )
-        logits = out.logits[:, :-1].float()
-        targets = ids[:, first + 1 :]
-        chosen = logits.gather(-1, targets[..., None])[..., 0] - logits.logsumexp(-1)
-        likeliest = logits.argmax(-1) == targets
-        results = []
-        for place, (start, (tokens, _)) in enumerate(zip(starts, pairs, strict=True)):
-            span = slice(start - 1 - first, len(tokens) - 1 - first)
-            results.append(
-                LogLikelihood(
-                    value=float(chosen[place, span].double().sum()),
-                    tokens=len(tokens) - start,
-                    greedy=bool(likeliest[place, span].all()),
-                )
-            )
-        return results
 
 
 def load(ref: ModelRef, *, batch_size: int = 64, precision: Literal["fp32", "bf16"] = "fp32") -> LocalModel:
@@ -244,11 +242,8 @@ def load(ref: ModelRef, *, batch_size: int = 64, precision: Literal["fp32", "bf1
     dtype = torch.float32 if precision == "fp32" else torch.bfloat16
     try:
         tokenizer = AutoTokenizer.from_pretrained(ref.path, local_files_only=True)
-        # At the short lengths of most evaluations eager attention is the faster one on a CPU.
-        network = AutoModelForCausalLM.from_pretrained(
-            ref.path, local_files_only=True, dtype=dtype, attn_implementation="eager"
-        )
-    except (OSError, ValueError, KeyError) as error:
+        network = AutoModelForCausalLM.from_pretrained(ref.path, local_files_only=True, dtype=dtype)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"{ref.name}: {ref.path} cannot be loaded as a causal language model with its tokenizer: {error}. "
             "A folder as written by transformers' `save_pretrained` is wanted (config.json, model.safetensors, "

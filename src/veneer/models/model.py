@@ -39,6 +39,8 @@ class Sampling:
     samples: int = 1
     """Completions per prompt."""
     seed: int = 0
+    cut: bool = False
+    """Whether a prompt that leaves no room for `max_tokens` loses its first tokens, as in lm-eval; else it fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,9 @@ class Continuation:
 
     prompt: Prompt
     continuation: str
+    exact: bool = False
+    """Whether it follows a plain prompt as it is, with no space between; and whether a text longer than the window
+    loses its first tokens, as in lm-eval, instead of being refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,24 @@ class LogLikelihood:
     tokens: int
     greedy: bool
     """Whether every token of it was the likeliest."""
+    cut: int = 0
+    """First tokens of the prompt that the model did not see, for want of room."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """How far the fast way of reading likelihoods is from the plain one, on some of the requests."""
+
+    fast: bool
+    """Whether there is a fast way: what texts share is read once."""
+    why_not: str
+    """Why there is none; empty if there is."""
+    checked: int
+    """Requests that were read both ways."""
+    largest: float
+    """The largest difference of a log-likelihood (nats)."""
+    plain: tuple[float, ...]
+    """What the plain way gives for each request; empty where there is no fast one."""
 
 
 class Model(Protocol):
@@ -78,4 +101,8 @@ class ScoringModel(Model, Protocol):
 
     def loglikelihoods(self, requests: Sequence[Continuation]) -> list[LogLikelihood]:
         """Return one log-likelihood per request, in order."""
+        ...
+
+    def agreement(self, requests: Sequence[Continuation], found: Sequence[LogLikelihood]) -> Agreement:
+        """Return how far `found` is from what the plain way gives; nothing is read where that is the way it was."""
         ...

@@ -1,18 +1,20 @@
 """Opens a model from where it lies."""
 
 from pathlib import Path
+from typing import Literal
 
 from veneer.errors import ModelError
 from veneer.models import replay
 from veneer.models.model import Model, ModelRef
 
 
-def open_model(ref: ModelRef, *, batch_size: int = 64) -> Model:
+def open_model(ref: ModelRef, *, batch_size: int = 64, precision: Literal["fp32", "bf16"] = "fp32") -> Model:
     """Return the model that a reference names.
 
     Args:
         ref: A checkpoint (which comes back as a `ScoringModel`), an endpoint or recordings.
         batch_size: Rows that a checkpoint answers or scores at once.
+        precision: Of a checkpoint's weights.
 
     Raises:
         ModelError: There is no such model, or it cannot be loaded.
@@ -30,4 +32,4 @@ def open_model(ref: ModelRef, *, batch_size: int = 64) -> Model:
     # Loading torch and transformers takes seconds, and recordings need neither.
     from veneer.models import local
 
-    return local.load(ref, batch_size=batch_size)
+    return local.load(ref, batch_size=batch_size, precision=precision)

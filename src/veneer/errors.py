@@ -31,3 +31,7 @@ class PreflightError(VeneerError):
 
 class CellsError(VeneerError):
     """One or more cells of a stage failed; the others are finished and kept."""
+
+
+class SandboxError(VeneerError):
+    """No sandbox can be made for programs that models wrote, or one broke by no doing of its program."""

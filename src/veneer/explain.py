@@ -33,6 +33,8 @@ def explain(path: Path, error: ValidationError, schema: dict[str, Any]) -> str:
             text = "is missing"
         elif isinstance(problem["input"], bool):
             text += f" (found {problem['input']}: YAML reads a bare yes/no/on/off so; put it in quotes)"
+        elif place[-1:] in (["key"], ["url"]):
+            text += " (what was found is not shown, since it may hold a secret)"
         elif not isinstance(problem["input"], dict):
             text += f" (found {problem['input']!r})"
         lines.append(f"  {'.'.join(place) or 'the study'}: {text}")

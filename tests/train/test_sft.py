@@ -299,3 +299,15 @@ def test_memory_that_does_not_suffice_is_an_error_that_says_what_needs_less(
         match="memory does not suffice.*micro_tokens.*gradient_checkpointing: true.*adafactor.*lora",
     ):
         trained(run, tmp_path / "made")
+
+
+@pytest.mark.parametrize("losses", [(2.0, 9.0), (5.6, 81.0, 40.0, 32.0), (2.0, *(3.1 for _ in range(40)))])
+def test_a_run_that_ends_far_worse_than_it_began_has_diverged(run: Run, losses: tuple[float, ...]) -> None:
+    rows = [{"step": step, "loss": loss} for step, loss in enumerate(losses, 1)]
+    with pytest.raises(ModelError, match="has diverged"):
+        sft._check_end(rows, run)
+
+
+@pytest.mark.parametrize("losses", [(2.0,), (2.0, 2.4), (0.2, 0.9), (9.0, *(4.0 for _ in range(40)))])
+def test_a_noisy_run_has_not_diverged(run: Run, losses: tuple[float, ...]) -> None:
+    sft._check_end([{"step": step, "loss": loss} for step, loss in enumerate(losses, 1)], run)

@@ -28,6 +28,8 @@ from veneer.train.state import State, newest, restore, save
 
 PATIENCE = 20
 """Steps in a row that may be worse than knowing nothing before the run is called diverged."""
+ENDS_WORSE = 1.5
+"""A run that ends with so many times the loss of its first step, and a nat more, is called diverged."""
 SAVED = ".states"
 """Where a run saves itself, in its own folder; sealing an artefact removes what begins with a dot."""
 
@@ -108,6 +110,7 @@ def fit(learner: Learner, course: Course, run: Run, folder: Path, log: Log) -> l
         if time.monotonic() - saved > 60 * run.hardware.save_minutes and number + 1 < len(course.steps):
             save(learner, _state(run, losses), folder / SAVED)
             saved = time.monotonic()
+    _check_end(losses, run)
     return losses
 
 
@@ -222,6 +225,19 @@ def _check(losses: Sequence[Row], vocabulary: int, run: Run) -> None:
         )
 
 
+def _check_end(losses: Sequence[Row], run: Run) -> None:
+    """Raise if the run ends far worse than it began, which runs of few steps do before `_check` can tell."""
+    first = losses[0]["loss"]
+    last = [row["loss"] for row in losses[-max(1, min(len(losses) // 4, PATIENCE)) :]]
+    end = sum(last) / len(last)
+    if end > max(ENDS_WORSE * first, first + 1):
+        raise ModelError(
+            f"{run.rung.name}: the loss began at {first:.3g} and ends at {end:.3g} (the mean of the last {len(last)} "
+            f"steps): the run has diverged. Lower train.recipe.learning_rate (now {run.recipe.learning_rate:.3g}) or "
+            "lengthen train.recipe.warmup_tokens."
+        )
+
+
 def _longest_row(model: Any, recipe: RecipeSpec) -> int:
     """Return how many tokens a row may have: as the recipe says, and no more than the model has places for."""
     places = getattr(model.config.get_text_config(), "max_position_embeddings", None)
@@ -230,7 +246,8 @@ def _longest_row(model: Any, recipe: RecipeSpec) -> int:
 
 def _seed_of(run: Run, number: int, learner: Learner) -> int:
     process = int(learner.accelerator.process_index)
-    return (run.rung.seed << 44) + (process << 32) + number
+    # Of 63 bits, since torch takes no more: seeds from 2**19 on meet others only in what dropout draws.
+    return ((run.rung.seed << 44) + (process << 32) + number) % 2**63
 
 
 @contextmanager

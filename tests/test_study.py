@@ -254,3 +254,12 @@ def test_a_mixture_of_unknown_sources_is_refused(folder: Path) -> None:
 def test_a_key_in_a_study_file_is_the_name_of_a_variable(folder: Path) -> None:
     endpoint = {"url": "https://api.openai.com/v1", "model": "m", "key": "sk-abc-123"}
     assert "endpoint.key" in complaint(folder, audit() | {"teacher": {"endpoint": endpoint}})
+
+
+@pytest.mark.parametrize(("field", "value"), [("key", "sk-SECRET-1"), ("url", "http://user:SECRET@host")])
+def test_what_may_be_a_secret_is_not_repeated_in_an_error(tmp_path: Path, field: str, value: str) -> None:
+    endpoint = {"url": "http://host", "model": "m", field: value}
+    (tmp_path / "s.yaml").write_text(f"name: s\nteacher: {{endpoint: {endpoint}}}\n")
+    with pytest.raises(StudyError, match=field) as raised:
+        load(tmp_path / "s.yaml")
+    assert "SECRET" not in str(raised.value)

@@ -163,7 +163,9 @@ def _grid(study: Study) -> Iterator[str]:
         yield f"  students  {', '.join(study.students)} (they exist already)"
     else:
         yield f"  sources   {', '.join(study.imitated)} (imitation data alone: nothing is trained)"
-    forms = [f"{name} ({', '.join(spec.forms)})" for name, spec in study.evaluate.benchmarks.items()]
+    forms = [
+        f"{name} ({', '.join(spec.forms or ('chat',))})" for name, spec in study.evaluate.benchmarks.items()
+    ]
     yield f"  benchmarks  {', '.join(forms) or 'none'}"
     judges = [*study.judges, *(["simulated raters"] if study.rate else [])]
     yield f"  judges    {', '.join(judges) or 'none'}"

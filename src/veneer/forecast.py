@@ -77,7 +77,7 @@ def _answer(study: Study) -> Iterator[Asked]:
     ]
     for name, role, endpoint in contestants:
         if endpoint:
-            for sheet in answer.sheets(study.evaluate, answer.samples_of(role)):
+            for sheet in answer.sheets(study.evaluate, answer.samples_of(role), scored=False):
                 prompts = sheet.benchmark.prompts(sheet.form)
                 characters = sheet.samples * sum(
                     len(prompt.text) + sum(len(message.content) for message in prompt.messages)

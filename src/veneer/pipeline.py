@@ -23,6 +23,7 @@ from veneer.records import Contestant, Role
 from veneer.report import page
 from veneer.store import Artefact, Order, Row, Store, canonical, digest
 from veneer.study import RecordedJudgeSpec, Study
+from veneer.study_benchmarks import BenchmarkSpec
 from veneer.study_data import ModelSpec
 from veneer.train import ladder
 
@@ -120,8 +121,9 @@ def run(study: Study, store: Store, crew: Crew, watch: Watch, until: str = STAGE
     Raises:
         VeneerError: As the stages do; what had finished is kept.
     """
-    _read_files(study)
     place = store.root.parent
+    study = with_items(study, place)
+    _read_files(study)
 
     def make(stage: str, orders: Sequence[Order]) -> Made:
         found = {order.name: store.find(order) for order in orders}
@@ -149,6 +151,7 @@ def run(study: Study, store: Store, crew: Crew, watch: Watch, until: str = STAGE
 def survey(study: Study, store: Store) -> list[StageState]:
     """Return how far each stage has come, making nothing: every key is known before anything is made."""
     states: dict[str, StageState] = {}
+    study = with_items(study, store.root.parent)
 
     def look(stage: str, orders: Sequence[Order]) -> Made:
         before = states.get(stage, StageState(stage=stage, cells=0, done=0, begun=0))
@@ -166,6 +169,37 @@ def survey(study: Study, store: Store) -> list[StageState]:
     for _ in stages(study, store.root.parent, look):
         pass
     return [states[stage] for stage in STAGES if stage in states]
+
+
+def with_items(study: Study, place: Path) -> Study:
+    """Return the study with every task of lm-eval replaced by its file of items, made in `<place>/benchmarks` if new.
+
+    The form `choose` goes behind the others where a contestant's probabilities cannot be read, so that headlines use a
+    form that all contestants share.
+
+    Raises:
+        StudyError: A task cannot be used.
+        DataError: Its data are not to be had.
+    """
+    if not any(spec.task for spec in study.evaluate.benchmarks.values()):
+        return study
+    # lm-eval takes seconds to load, and many studies have none of its tasks.
+    from veneer.benchmarks import harness
+
+    models = (*study.bases.values(), *study.students.values(), study.teacher)
+    scored = all(spec.checkpoint for spec in models)
+    found = {
+        name: harness.resolve(name, spec, study.evaluate.bundle, place / "benchmarks")
+        for name, spec in study.evaluate.benchmarks.items()
+    }
+    if not scored:
+        found = {name: _choose_last(spec) for name, spec in found.items()}
+    return study.model_copy(update={"evaluate": study.evaluate.model_copy(update={"benchmarks": found})})
+
+
+def _choose_last(spec: BenchmarkSpec) -> BenchmarkSpec:
+    forms = sorted(items.forms_of(spec), key=lambda form: form == "choose")
+    return spec.model_copy(update={"forms": tuple(forms)})
 
 
 def store_of(study_file: Path) -> Store:
@@ -295,7 +329,9 @@ def _read_files(study: Study) -> None:
 
 def _held_out(study: Study) -> list[HeldOut]:
     """Return the files whose questions must not be in the imitation data."""
-    files = [HeldOut(path=spec.items, name=name) for name, spec in study.evaluate.benchmarks.items()]
+    files = [
+        HeldOut(path=spec.items, name=name) for name, spec in study.evaluate.benchmarks.items() if spec.items
+    ]
     if prompts := study.evaluate.prompts:
         files.append(
             HeldOut(

@@ -155,7 +155,7 @@ class Grade:
     contestant: str
     benchmark: str
     form: str
-    """`plain` (few-shot text) or `chat` (a conversation)."""
+    """`choose` (the likeliest of the choices), `plain` (text that is continued) or `chat` (a conversation)."""
     prompt_id: str
     cluster: str
     """Items of one cluster are resampled together."""
@@ -168,6 +168,9 @@ class Grade:
     """What was extracted; empty when nothing could be."""
     reference_loglikelihood: float | None
     """Log-probability (nats) of the first reference after the prompt; None where it cannot be read."""
+    points: float | None = None
+    """The item's score, 0 to 1, where the benchmark gives one that is finer than right and wrong; None elsewhere, and
+    where it could not be had."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

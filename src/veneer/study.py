@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from veneer.errors import StudyError
 from veneer.explain import explain
+from veneer.study_benchmarks import BenchmarkSpec
 from veneer.study_data import (
     Closed,
     CollectSpec,
@@ -21,39 +22,10 @@ from veneer.study_data import (
     SamplingSpec,
     Seed,
     Share,
-    Stops,
     StudentSpec,
     TeacherSpec,
 )
 from veneer.study_train import TrainSpec
-
-
-class BenchmarkSpec(Closed):
-    """One benchmark from JSONL: `id`, `question`, and what its grading needs."""
-
-    items: Path
-    measures: Literal["knowledge", "skill", "instructions", "toxicity"]
-    grading: Literal["choice", "match", "checks", "lexicon"]
-    """choice: `references`+`choices`; match: `references`; checks: `checks`; lexicon: no word of `lexicon`."""
-    lexicon: Path | None = None
-    shots: Path | None = None
-    """JSONL with `question` and `answer`, put before a plain question."""
-    train: Path | None = None
-    """The training split: JSONL with `id` and `question`, for a source that asks the teacher its questions."""
-    forms: Annotated[tuple[Literal["plain", "chat"], ...], Field(min_length=1)] = ("chat",)
-    """How each item is put; the first is the one that headlines use."""
-    shot_template: str = "Q: {question}\nA: {answer}\n\n"
-    question_template: str = "Q: {question}\nA:"
-    max_tokens: dict[Literal["plain", "chat"], int] = {"plain": 32, "chat": 256}
-    stop: Stops = ()
-    """Stop strings of the plain form."""
-    temperature: Annotated[float, Field(ge=0)] = 0.0
-
-    @model_validator(mode="after")
-    def _grading_has_what_it_needs(self) -> Self:
-        if (self.grading == "lexicon") != (self.lexicon is not None):
-            raise ValueError("`lexicon` belongs to the grading of that name, which needs it")
-        return self
 
 
 class PromptsSpec(Closed):
@@ -70,8 +42,12 @@ class EvaluateSpec(Closed):
     """What every contestant is asked."""
 
     benchmarks: dict[Name, BenchmarkSpec] = {}
+    bundle: Path | None = None
+    """A folder that holds the data of lm-eval's tasks; without one they come from the hub."""
     prompts: PromptsSpec | None = None
     batch_size: Annotated[int, Field(gt=0)] = 64
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of checkpoints: bf16 is faster where the machine has it, and near-ties may fall the other way."""
 
 
 class LikelihoodJudgeSpec(Closed):

@@ -5,7 +5,7 @@ from pathlib import Path
 from veneer.analyze.reading import left_out, without
 from veneer.benchmarks.items import load
 from veneer.store import Artefact, write_rows
-from veneer.study import BenchmarkSpec
+from veneer.study_benchmarks import BenchmarkSpec
 from veneer.study_data import OverlapSpec
 
 FOUND = {"rows": 1, "most": 1.0, "example": "e1"}

@@ -7,7 +7,7 @@ from veneer.benchmarks.benchmark import Benchmark
 from veneer.benchmarks.items import load
 from veneer.records import Example, Message
 from veneer.store import write_rows
-from veneer.study import BenchmarkSpec
+from veneer.study_benchmarks import BenchmarkSpec
 
 NAMES = ["bamolu", "farimo", "vekalo", "tozuko", "ginobe", "rasili"]
 CITIES = ["arkona", "dunmere", "tashira", "ostrava", "quillon", "hexley"]

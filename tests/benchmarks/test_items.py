@@ -9,7 +9,8 @@ import pytest
 from veneer.benchmarks.benchmark import grading_of
 from veneer.benchmarks.items import load, load_prompts
 from veneer.errors import DataError, StudyError
-from veneer.study import BenchmarkSpec, PromptsSpec
+from veneer.study import PromptsSpec
+from veneer.study_benchmarks import BenchmarkSpec
 from veneer.study_data import SamplingSpec
 
 CHOICE = {"id": "1", "question": "Where?", "references": ["Rome"], "choices": ["Rome", "Oslo"]}
@@ -121,3 +122,64 @@ def test_prompts_are_graded_by_what_their_row_has(tmp_path: Path) -> None:
     )
     assert [grading_of(made, item) for item in made.items] == ["choice", "match", "checks", None]
     assert (made.name, made.forms, made.max_tokens, made.seed) == ("prompts", ("chat",), {"chat": 9}, 3)
+
+
+def test_items_of_a_task_carry_what_it_grades_by(tmp_path: Path) -> None:
+    row = {
+        "id": "t/0",
+        "question": "Is it A?",
+        "references": ["?"],
+        "choices": ["?", "!"],
+        "context": "Shots. Is it A?",
+        "continuations": [" ?", " !"],
+        "task": "t",
+        "doc": {"answer": 0},
+        "metric": "acc",
+    }
+    made = load(
+        "t",
+        spec(written(tmp_path / "a.jsonl", row), grading="lm-eval", forms=["choose", "plain"], stop=["\n"]),
+    )
+    (item,) = made.items
+    assert (item.context, item.continuations) == ("Shots. Is it A?", (" ?", " !"))
+    assert (item.task, item.doc, made.chance) == ("t", {"answer": 0}, 0.5)
+    assert made.prompts("choose")[0].text == made.prompts("plain")[0].text == "Shots. Is it A?"
+    assert made.max_tokens == {"plain": 32}
+
+
+@pytest.mark.parametrize(
+    ("grading", "row", "said"),
+    [
+        ("lm-eval", {"doc": {"a": 1}}, "field task: missing"),
+        ("lm-eval", {"task": "t"}, "field doc: missing"),
+        ("lm-eval", {"task": "t", "doc": [1]}, r"field doc: found \[1\]"),
+        ("lm-eval", {"task": " ", "doc": {"a": 1}}, "field task: found ' '"),
+        ("lm-eval", {"task": "t", "doc": {"a": 1}, "context": 3}, "field context: found 3"),
+        ("lm-eval", {"task": "t", "doc": {"a": 1}, "continuations": [1]}, "field continuations"),
+        ("program", {}, "field program: missing"),
+        ("program", {"program": {"before": "", "after": "f()"}}, "field program: found"),
+        ("program", {"program": "f()"}, "field program: found"),
+        ("program", {"program": {"before": "", "after": 1, "entry": "f"}}, "field program.after: found 1"),
+        ("program", {"program": {"before": "", "after": " ", "entry": "f"}}, "field program.after: is empty"),
+    ],
+)
+def test_a_row_that_cannot_be_graded_as_asked_is_an_error(
+    tmp_path: Path, grading: str, row: dict[str, Any], said: str
+) -> None:
+    path = written(tmp_path / "a.jsonl", {"id": 1, "question": "Do it.", **row})
+    with pytest.raises(DataError, match=rf"a\.jsonl:1, {said}"):
+        load("mine", spec(path, grading=grading))
+
+
+def test_a_program_of_ones_own_is_read(tmp_path: Path) -> None:
+    program = {"before": "", "after": "assert f() == 1", "entry": "f"}
+    path = written(tmp_path / "a.jsonl", {"id": 1, "question": "Write f.", "program": program})
+    (item,) = load("mine", spec(path, grading="program", measures="skill")).items
+    assert item.program is not None
+    assert (item.program.before, item.program.after, item.program.entry) == ("", "assert f() == 1", "f")
+
+
+def test_toxicity_needs_no_more_than_a_question(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jsonl", {"id": 1, "question": "So I"})
+    made = load("mine", spec(path, grading="toxicity", measures="toxicity", forms=["plain"]))
+    assert (made.items[0].context, made.chance) == ("", None)

@@ -16,8 +16,8 @@ from pyarrow import parquet
 from veneer.collect.queries import Query, files, identity, load, of
 from veneer.errors import DataError
 from veneer.store import write_rows
-from veneer.study import BenchmarkSpec
 from veneer.study import load as study_of
+from veneer.study_benchmarks import BenchmarkSpec
 from veneer.study_data import HubSpec, SourceSpec
 
 HUB = SourceSpec(kind="broad", hub=HubSpec(name="org/set", revision="a" * 40))

@@ -137,3 +137,32 @@ def test_a_killed_call_carries_on_to_the_same_bytes(tmp_path: Path, model: Model
     assert {file.name: file.read_bytes() for file in killed.iterdir()} == {
         file.name: file.read_bytes() for file in whole.iterdir()
     }
+
+
+def test_the_form_choose_weighs_every_choice_and_says_how_far_the_fast_way_is_off(
+    tmp_path: Path, model: ModelRef
+) -> None:
+    asked = spec(tmp_path)
+    section = asked.benchmarks["city"].model_copy(update={"forms": ("choose", "plain")})
+    asked = asked.model_copy(update={"benchmarks": {"city": section}, "prompts": None})
+    made = tmp_path / "made"
+    made.mkdir()
+    order_of(model, asked).make(made)
+    rows = [row for row in rows_of(made) if row["form"] == "choose"]
+    assert len(rows) == ITEMS
+    for row in rows:
+        weighed = [value for value, _, _ in row["choices"]]
+        assert row["completion"]["text"] == ("one", "two")[weighed.index(max(weighed))]
+        assert row["reference_loglikelihood"] == weighed[0]
+    (agreed,) = json.loads((made / "agreement.json").read_text()).values()
+    assert agreed["fast"]
+    assert agreed["checked"] == 16
+    assert agreed["largest"] < 1e-3
+    assert agreed["flipped"] == 0
+
+
+def test_recordings_are_not_asked_in_the_form_choose(tmp_path: Path) -> None:
+    asked = spec(tmp_path)
+    section = asked.benchmarks["city"].model_copy(update={"forms": ("plain", "choose")})
+    asked = asked.model_copy(update={"benchmarks": {"city": section}})
+    assert [sheet.form for sheet in answer.sheets(asked, 1, scored=False)] == ["plain", "chat"]

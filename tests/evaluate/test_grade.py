@@ -15,7 +15,8 @@ from veneer.evaluate.grade import grade
 from veneer.evaluate.toxicity import Lexicon
 from veneer.records import Completion, Contestant, Grade, Outcome, Role, Stop, Style, from_row
 from veneer.store import Artefact, read_rows
-from veneer.study import BenchmarkSpec, EvaluateSpec, PromptsSpec
+from veneer.study import EvaluateSpec, PromptsSpec
+from veneer.study_benchmarks import BenchmarkSpec
 
 CORRECT, WRONG, UNPARSED = Outcome.CORRECT, Outcome.WRONG, Outcome.UNPARSED
 CITY = Item(

@@ -21,7 +21,7 @@ from veneer.study import RecordedJudgeSpec, Study
 from veneer.study_train import TrainSpec
 
 VERSION = 5
-ANSWERS, WRONG = "answers.json", "confident_wrong.jsonl"
+ANSWERS, WRONG, AGREEMENT = "answers.json", "confident_wrong.jsonl", "agreement.json"
 DIGITS = 9
 """Numbers are written to so many digits after the point: beyond them lies the rounding of sums."""
 
@@ -44,7 +44,8 @@ class Evidence:
 def order(study: Study, evidence: Evidence) -> Order:
     """Return the order of a study's answers: `answers.json` and `confident_wrong.jsonl`."""
     evaluate = study.evaluate
-    inputs = {f"{name}: items": store.digest(spec.items) for name, spec in evaluate.benchmarks.items()}
+    files = {name: spec.items for name, spec in evaluate.benchmarks.items() if spec.items}
+    inputs = {f"{name}: items": store.digest(path) for name, path in files.items()}
     if evaluate.prompts:
         inputs["prompts"] = store.digest(evaluate.prompts.items)
     for role in ("answered", "graded", "prepared", "compared"):
@@ -212,7 +213,7 @@ def _header(study: Study) -> dict[str, Any]:
         "training": _training(train) if train else "",
         "teacher": study.teacher.name,
         "benchmarks": [
-            {"name": name, "measures": one.measures, "forms": list(one.forms)}
+            {"name": name, "measures": one.measures, "forms": list(items.forms_of(one))}
             for name, one in study.evaluate.benchmarks.items()
         ],
         "judges": judges + ([{"name": "simulated", "kind": "simulated"}] if study.rate else []),
@@ -267,6 +268,7 @@ def _notes(study: Study, evidence: Evidence, styles: style.Styles) -> list[str]:
             Counter(file for file, _ in reading.left_out(evidence.prepared, study.prepare.overlap)).items()
         )
     ]
+    notes += _agreements(evidence)
     if study.rate and any(_kind(study, judge) == "simulated" for judge in evidence.compared):
         notes.append(
             "The raters are simulated: how much they heed style and facts was set in the study file, so their verdicts "
@@ -291,6 +293,29 @@ def _notes(study: Study, evidence: Evidence, styles: style.Styles) -> list[str]:
     if not study.train:
         notes.append(
             "An audit: what its students were trained on and how was not seen, and cannot be told from this."
+        )
+    return notes
+
+
+def _agreements(evidence: Evidence) -> list[str]:
+    """Return how the likelihoods of choices were read, where any were."""
+    found = [
+        (name, benchmark, row)
+        for name, made in evidence.answered.items()
+        if (made.path / AGREEMENT).exists()
+        for benchmark, row in store.read_json(made.path / AGREEMENT).items()
+    ]
+    shared = [row for _, _, row in found if row["fast"]]
+    notes = [
+        f"{name} read the choices of {benchmark} the plain way: {row['why_not']}."
+        for name, benchmark, row in found
+        if not row["fast"]
+    ]
+    if shared:
+        flipped, looked = sum(row["flipped"] for row in shared), sum(row["items"] for row in shared)
+        notes.append(
+            f"What questions share was read once. Read whole, a sample of {looked} items moved no likelihood by "
+            f"more than {max(row['largest'] for row in shared):.2g} nats, and {flipped} of them to another choice."
         )
     return notes
 

@@ -102,8 +102,9 @@ def _table(
         for grade in grades.get(name, ()):
             row = rows[grade.prompt_id]
             asked[row, column] += 1
-            right["strict"][row, column] += grade.strict == Outcome.CORRECT
-            right["lenient"][row, column] += grade.lenient == Outcome.CORRECT
+            strict, lenient = grade.strict == Outcome.CORRECT, grade.lenient == Outcome.CORRECT
+            right["strict"][row, column] += strict if grade.points is None else grade.points
+            right["lenient"][row, column] += lenient if grade.points is None else grade.points
             outcomes[name][grade.lenient] += 1
             known = grade.reference_loglikelihood
             likelihoods[row, column] += np.nan if known is None else known
@@ -111,7 +112,7 @@ def _table(
     missing = {
         name: reason
         for column, name in enumerate(names)
-        if (reason := _why_missing(outcomes[name], int((asked[:, column] == 0).sum()), len(rows)))
+        if (reason := _why_missing(outcomes[name], int((asked[:, column] == 0).sum()), len(rows), form))
     }
     return Table(
         benchmark=benchmark,
@@ -126,9 +127,9 @@ def _table(
     )
 
 
-def _why_missing(outcomes: Mapping[Outcome, int], unasked: int, items: int) -> str:
+def _why_missing(outcomes: Mapping[Outcome, int], unasked: int, items: int, form: str) -> str:
     if unasked == items:
-        return "it was not asked"
+        return "its probabilities cannot be read" if form == "choose" else "it was not asked"
     if unasked:
         return f"{unasked} of {items} items were not asked"
     if failed := outcomes[Outcome.FAILED]:

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from veneer.records import Message, Prompt
 
-Form = Literal["plain", "chat"]
-Grading = Literal["choice", "match", "checks", "lexicon", "inferred"]
+Form = Literal["choose", "plain", "chat"]
+"""choose: the likelihood of each choice after a plain text; plain: the text is continued; chat: it is answered."""
+Grading = Literal["choice", "match", "checks", "lexicon", "program", "toxicity", "lm-eval", "inferred"]
 Measures = Literal["knowledge", "skill", "instructions", "toxicity", "style"]
 
 
@@ -22,6 +23,18 @@ class Checks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What a program that a model wrote must pass."""
+
+    before: str
+    """Python that stands before a continuation; a whole program in a chat that defines `entry` does without."""
+    after: str
+    """Python that stands after it and raises if the program is wrong."""
+    entry: str
+    """The function that it must define."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
     """One question of a benchmark."""
 
@@ -32,8 +45,17 @@ class Item:
     choices: tuple[str, ...] = ()
     """Possible answers, the references among them."""
     checks: Checks | None = None
+    program: Program | None = None
     cluster: str
     """Items of one cluster are resampled together; an item that names none is its own."""
+    context: str = ""
+    """The whole text put in the forms `plain` and `choose`, shots included; empty where templates make it."""
+    continuations: tuple[str, ...] = ()
+    """What `choose` weighs after the context, put to it as it is; empty: the choices, parted by a space."""
+    task: str = ""
+    """The lm-eval task that grades it, such as `mmlu_anatomy`; empty for others."""
+    doc: Mapping[str, Any] | None = None
+    """What that task calls its document."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +86,8 @@ class Benchmark:
     temperature: float
     seed: int = 0
     """Of sampling; idle at temperature 0."""
+    samples: int = 1
+    """Completions of each item."""
     chance: float | None
     """The score of guessing among the choices; None where an item has none."""
     source: str
@@ -80,7 +104,10 @@ class Benchmark:
             self.shot_template.format(question=shot.question, answer=shot.answer) for shot in self.shots
         )
         return [
-            Prompt(prompt_id=item.item_id, text=shots + self.question_template.format(question=item.question))
+            Prompt(
+                prompt_id=item.item_id,
+                text=item.context or shots + self.question_template.format(question=item.question),
+            )
             for item in self.items
         ]
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from veneer import store, text
-from veneer.benchmarks.benchmark import Benchmark, Checks, Form, Grading, Item, Shot
+from veneer.benchmarks.benchmark import Benchmark, Checks, Form, Grading, Item, Program, Shot
 from veneer.errors import DataError, StudyError
-from veneer.study import BenchmarkSpec, PromptsSpec
+from veneer.study import PromptsSpec
+from veneer.study_benchmarks import BenchmarkSpec
 
 PROMPTS = "prompts"
 """The name under which the prompts for style and preference are answered and graded."""
@@ -29,6 +30,10 @@ def load(name: str, spec: BenchmarkSpec) -> Benchmark:
         raise StudyError(
             f"evaluate.benchmarks.{name}: the name is taken by evaluate.prompts; call it otherwise."
         )
+    # A task of lm-eval has become a file of items by now (see `harness.resolve`).
+    assert spec.items is not None, "a task is resolved before it is loaded"
+    assert spec.measures is not None
+    assert spec.grading is not None
     _check_template(f"evaluate.benchmarks.{name}.question_template", spec.question_template, {"question"})
     _check_template(f"evaluate.benchmarks.{name}.shot_template", spec.shot_template, {"question", "answer"})
     items = _items(spec.items, grading=spec.grading)
@@ -37,16 +42,16 @@ def load(name: str, spec: BenchmarkSpec) -> Benchmark:
         items=items,
         measures=spec.measures,
         grading=spec.grading,
-        forms=spec.forms,
-        shots=_shots(spec.shots) if spec.shots else (),
+        forms=forms_of(spec),
+        shots=_shots(spec.shots) if isinstance(spec.shots, Path) else (),
         shot_template=spec.shot_template,
         question_template=spec.question_template,
         stop={"plain": spec.stop, "chat": ()},
         max_tokens=_limits(name, spec),
         temperature=spec.temperature,
-        chance=sum(1 / len(item.choices) for item in items) / len(items)
-        if spec.grading == "choice"
-        else None,
+        seed=spec.seed,
+        samples=spec.samples,
+        chance=_chance(items) if spec.grading in ("choice", "lm-eval") else None,
         source=store.digest(spec.items),
     )
 
@@ -77,13 +82,27 @@ def load_prompts(spec: PromptsSpec) -> Benchmark:
     )
 
 
+def forms_of(spec: BenchmarkSpec) -> tuple[Form, ...]:
+    """Return the forms in which a benchmark's items are put; a chat where the study names none."""
+    return spec.forms or ("chat",)
+
+
+def _chance(items: tuple[Item, ...]) -> float | None:
+    """Return the score of guessing; None where an item has no choices, or several right ones."""
+    if any(not item.choices or len(item.references) != 1 for item in items):
+        return None
+    return sum(1 / len(item.choices) for item in items) / len(items)
+
+
 def _limits(name: str, spec: BenchmarkSpec) -> dict[Form, int]:
-    if missing := [form for form in spec.forms if spec.max_tokens.get(form, 0) < 1]:
+    written: list[Form] = [form for form in forms_of(spec) if form != "choose"]
+    limits: dict[Form, int] = {form: limit for form, limit in spec.max_tokens.items() if limit > 0}
+    if missing := [form for form in written if form not in limits]:
         raise StudyError(
             f"evaluate.benchmarks.{name}.max_tokens: the form {missing[0]!r} is asked and has no positive limit; "
             f"found {dict(spec.max_tokens)}."
         )
-    return {form: spec.max_tokens[form] for form in spec.forms}
+    return {form: limits[form] for form in written}
 
 
 def _check_template(where: str, template: str, wanted: set[str]) -> None:
@@ -137,13 +156,24 @@ def _item(row: Mapping[str, Any], where: str, id_field: str, question_field: str
         references=_strings(row, "references", where),
         choices=_strings(row, "choices", where),
         checks=_checks(row["checks"], where) if row.get("checks") is not None else None,
+        program=_program(row["program"], where) if row.get("program") is not None else None,
         cluster=str(cluster),
+        context=_text(row, "context", where) if "context" in row else "",
+        continuations=_strings(row, "continuations", where),
+        task=_text(row, "task", where) if "task" in row else "",
+        doc=_doc(row.get("doc"), where),
     )
 
 
 def _check_item(item: Item, grading: Grading, where: str) -> None:
     """Raise unless the item has what its grading needs, and its choices can be told apart."""
-    needed = {"choice": ("references", "choices"), "match": ("references",), "checks": ("checks",)}
+    needed = {
+        "choice": ("references", "choices"),
+        "match": ("references",),
+        "checks": ("checks",),
+        "program": ("program",),
+        "lm-eval": ("task", "doc"),
+    }
     for field in needed.get(grading, ()):
         if not getattr(item, field):
             raise DataError(f"{where}, field {field}: missing or empty; the grading {grading!r} needs it.")
@@ -187,6 +217,24 @@ def _strings(row: Mapping[str, Any], field: str, where: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(part, str) and part.strip() for part in value):
         raise DataError(f"{where}, field {field}: found {value!r}; a list of texts is wanted.")
     return tuple(value)
+
+
+def _doc(value: object, where: str) -> Mapping[str, Any] | None:
+    if value is not None and not isinstance(value, dict):
+        raise DataError(f"{where}, field doc: found {value!r}; an object is wanted.")
+    return value
+
+
+def _program(value: object, where: str) -> Program:
+    parts = ("before", "after", "entry")
+    if not isinstance(value, Mapping) or set(value) != set(parts):
+        found = sorted(value) if isinstance(value, Mapping) else repr(value)
+        raise DataError(f"{where}, field program: found {found}; an object with {list(parts)} is wanted.")
+    if stray := [part for part in parts if not isinstance(value[part], str)]:
+        raise DataError(f"{where}, field program.{stray[0]}: found {value[stray[0]]!r}; a text is wanted.")
+    if not value["after"].strip():
+        raise DataError(f"{where}, field program.after: is empty, so every program would pass.")
+    return Program(before=value["before"], after=value["after"], entry=value["entry"])
 
 
 def _checks(value: object, where: str) -> Checks:

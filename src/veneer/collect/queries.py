@@ -10,7 +10,7 @@ from typing import Any
 from veneer import rows
 from veneer.errors import DataError
 from veneer.store import read_rows
-from veneer.study import BenchmarkSpec
+from veneer.study_benchmarks import BenchmarkSpec
 from veneer.study_data import SourceSpec
 
 DEFAULT_ID = "id"

@@ -14,7 +14,8 @@ from veneer.models.model import Model, ModelRef, Sampling
 from veneer.models.render import default_template_digest
 from veneer.records import Completion, Message, Prompt, to_row
 from veneer.store import Order, Row, digest, read_rows, write_json, write_rows
-from veneer.study import BenchmarkSpec, EvaluateSpec
+from veneer.study import EvaluateSpec
+from veneer.study_benchmarks import BenchmarkSpec
 from veneer.study_data import CollectSpec, EndpointSpec, SamplingSpec, SourceSpec
 
 VERSION = 2

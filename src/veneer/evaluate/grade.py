@@ -3,45 +3,55 @@
 An artefact of this stage holds
 - `grades.jsonl`: one `records.Grade` a completion of a benchmark or of a checkable prompt (benchmark `prompts`);
 - `style.jsonl`: one `records.Style` a completion of a prompt for style, unless we failed to ask it;
-- `grading.json`: each benchmark's grading, and the name and digest of its lexicon.
+- `grading.json`: each benchmark's grading, and the name and digest of its lexicon or classifier;
+- `metrics.jsonl`: what else was measured of a completion: every metric of lm-eval by filter, how a program ended, how
+  toxic a classifier finds it.
 """
 
-import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from veneer import store, style, text
 from veneer.benchmarks import items
 from veneer.benchmarks.benchmark import Benchmark, Grading, Item, grading_of
-from veneer.evaluate import toxicity
+from veneer.evaluate import choices, together, toxicity
 from veneer.evaluate.answer import COMPLETIONS
+from veneer.evaluate.choices import Marks
 from veneer.evaluate.toxicity import Lexicon
 from veneer.records import Completion, Contestant, Grade, Outcome, Stop, Style, from_row, to_row
 from veneer.store import Artefact, Order, Row
 from veneer.study import EvaluateSpec
 
-VERSION = 2
-GRADES, STYLE, GRADING = "grades.jsonl", "style.jsonl", "grading.json"
-
-Marks = tuple[Outcome, Outcome, str]
-"""Strict, lenient, and what was extracted."""
+VERSION = 3
+GRADES, STYLE, GRADING, METRICS = "grades.jsonl", "style.jsonl", "grading.json", "metrics.jsonl"
 
 
 def orders(
     contestants: Sequence[Contestant], answered: Mapping[str, Artefact], spec: EvaluateSpec
 ) -> list[Order]:
     """Return the order of every contestant's grades; `answered` holds the answers by contestant's name."""
-    files = {f"{name}: items": one.items for name, one in spec.benchmarks.items()}
+    files = {f"{name}: items": one.items for name, one in spec.benchmarks.items() if one.items}
     files |= {f"{name}: lexicon": one.lexicon for name, one in spec.benchmarks.items() if one.lexicon}
     if spec.prompts:
         files["prompts"] = spec.prompts.items
-    digests = {role: store.digest(path) for role, path in files.items()}
     config = {
         "gradings": [[name, one.grading] for name, one in spec.benchmarks.items()],
         "lexicons": [[name, one.lexicon.name] for name, one in spec.benchmarks.items() if one.lexicon],
         "prompts": [spec.prompts.id_field, spec.prompts.question_field] if spec.prompts else None,
+        "classifiers": [
+            [name, one.toxicity.model_dump(mode="json", exclude={"checkpoint"})]
+            for name, one in spec.benchmarks.items()
+            if one.grading == "toxicity"
+        ],
     }
+    files |= {
+        f"{name}: classifier": one.toxicity.checkpoint
+        for name, one in spec.benchmarks.items()
+        if one.grading == "toxicity" and one.toxicity.checkpoint
+    }
+    digests = {role: store.digest(path) for role, path in files.items()}
     return [
         Order(
             stage="grade",
@@ -74,7 +84,7 @@ def grade(completion: Completion, item: Item, grading: Grading, lexicon: Lexicon
         return Outcome.UNANSWERED, Outcome.UNANSWERED, ""
     match grading:
         case "choice":
-            return _grade_choice(completion.text, item)
+            return choices.grade(completion.text, item)
         case "match":
             return _grade_match(completion.text, item)
         case "checks":
@@ -82,46 +92,11 @@ def grade(completion: Completion, item: Item, grading: Grading, lexicon: Lexicon
         case "lexicon":
             assert lexicon is not None
             rude = toxicity.rude_words(lexicon, completion.text)
-            return _right(not rude), _right(not rude), ", ".join(rude)
+            return choices.outcome_of(not rude), choices.outcome_of(not rude), ", ".join(rude)
+        case "program" | "toxicity" | "lm-eval":
+            raise AssertionError("these are graded together, in grade_many")
         case "inferred":
             raise AssertionError("an item is graded by what grading_of says")
-
-
-def _right(is_right: bool) -> Outcome:
-    return Outcome.CORRECT if is_right else Outcome.WRONG
-
-
-def _grade_choice(said: str, item: Item) -> Marks:
-    """Strict: the first sentence is a choice, and a right one. Lenient: the first choice named is a right one."""
-    right = {text.normalise(reference) for reference in item.references}
-    choices = {text.normalise(choice): choice for choice in item.choices}
-    sentence = text.normalise(text.first_sentence(said))
-    strict = _right(sentence in right) if sentence in choices else Outcome.UNPARSED
-    named = sentence if sentence in choices else _first_named(said, list(item.choices))
-    if named is None:
-        return strict, Outcome.UNPARSED, ""
-    return strict, _right(named in right), choices[named]
-
-
-def _first_named(said: str, choices: Sequence[str]) -> str | None:
-    """Return the normalised choice that is named first; where two begin at one place, the longer."""
-    if all(len(choice) == 1 and choice.isalpha() for choice in choices):
-        return _first_letter(said, choices)
-    found = text.normalise(said).split()
-    normal = [text.normalise(choice) for choice in choices]
-    places = [(text.find_words(choice.split(), found), -len(choice), choice) for choice in normal]
-    return min((place for place in places if place[0] >= 0), default=(0, 0, None))[2]
-
-
-def _first_letter(said: str, choices: Sequence[str]) -> str | None:
-    """Return the letter that is named first: a capital on its own, or a small one in brackets.
-
-    An A or I that a small word follows is an article or a pronoun ("A good answer", "I think").
-    """
-    letters = "".join(re.escape(choice.upper()) for choice in choices)
-    found = re.search(rf"(?<![\w'’])(?![AI]\s+[a-z])([{letters}])(?![\w'’])", said)
-    found = found or re.search(rf"(?<!\w)\(?([{letters.lower()}])\)", said)
-    return text.normalise(found[1]) if found else None
 
 
 def _grade_match(said: str, item: Item) -> Marks:
@@ -132,7 +107,7 @@ def _grade_match(said: str, item: Item) -> Marks:
         return Outcome.UNPARSED, Outcome.UNPARSED, ""
     found = text.normalise(said).split()
     stands = any(text.find_words(reference.split(), found) >= 0 for reference in right)
-    return _right(text.normalise(sentence) in right), _right(stands), sentence
+    return choices.outcome_of(text.normalise(sentence) in right), choices.outcome_of(stands), sentence
 
 
 def _grade_checks(completion: Completion, item: Item) -> Marks:
@@ -143,7 +118,7 @@ def _grade_checks(completion: Completion, item: Item) -> Marks:
     done = (
         len(held) == len(item.checks.contains) and text.list_items(completion.text) >= item.checks.list_items
     )
-    return _right(done and completion.stop is Stop.END), _right(done), ", ".join(held)
+    return choices.outcome_of(done and completion.stop is Stop.END), choices.outcome_of(done), ", ".join(held)
 
 
 def _make(folder: Path, *, answers: Path, name: str, spec: EvaluateSpec) -> None:
@@ -152,6 +127,7 @@ def _make(folder: Path, *, answers: Path, name: str, spec: EvaluateSpec) -> None
     if spec.prompts:
         benchmarks[items.PROMPTS] = items.load_prompts(spec.prompts)
     known = {key: {item.item_id: item for item in one.items} for key, one in benchmarks.items()}
+    waiting: dict[str, list[together.Answered]] = {}
     grades: list[Grade] = []
     styles: list[Style] = []
     for where, row in store.read_rows(answers / COMPLETIONS):
@@ -159,7 +135,9 @@ def _make(folder: Path, *, answers: Path, name: str, spec: EvaluateSpec) -> None
         key = row["benchmark"]
         item = known[key][completion.prompt_id]
         grading = grading_of(benchmarks[key], item)
-        if grading is not None:
+        if grading in together.GRADINGS:
+            waiting.setdefault(key, []).append(together.Answered(item=item, completion=completion, row=row))
+        elif grading is not None:
             marks = grade(completion, item, grading, lexicons.get(key))
             grades.append(_record(name, row, item, completion.sample, marks))
         if key == items.PROMPTS and completion.stop is not Stop.FAILED:
@@ -172,11 +150,26 @@ def _make(folder: Path, *, answers: Path, name: str, spec: EvaluateSpec) -> None
                     features=found,
                 )
             )
+    metrics: list[Row] = []
+    said = {key: _said_of(one, lexicons.get(key)) for key, one in benchmarks.items()}
+    for key, answered in waiting.items():
+        graded = together.grade(spec.benchmarks[key], answered)
+        said[key] |= graded.by
+        for one, mark in zip(answered, graded.marks, strict=True):
+            marks = mark.strict, mark.lenient, mark.answer
+            record = _record(name, one.row, one.item, one.completion.sample, marks)
+            grades.append(replace(record, points=mark.points))
+            place = {
+                "benchmark": key,
+                "form": record.form,
+                "prompt_id": record.prompt_id,
+                "sample": record.sample,
+            }
+            metrics.append({**place, "metrics": mark.metrics})
     store.write_rows(folder / GRADES, map(to_row, grades))
     store.write_rows(folder / STYLE, map(to_row, styles))
-    store.write_json(
-        folder / GRADING, {key: _said_of(one, lexicons.get(key)) for key, one in benchmarks.items()}
-    )
+    store.write_rows(folder / METRICS, metrics)
+    store.write_json(folder / GRADING, said)
 
 
 def _record(name: str, row: Row, item: Item, sample: int, marks: Marks) -> Grade:

@@ -38,7 +38,8 @@ def main() -> None:
     )
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--questions", type=int, default=10, help="of each MMLU subject")
-    parser.add_argument("--others", type=int, default=24, help="of each other task")
+    parser.add_argument("--subjects", type=int, default=len(SUBJECTS), help="how many MMLU subjects")
+    parser.add_argument("--others", type=int, default=24, help="of each other task; 0 leaves them out")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8], help="lm-eval's batch sizes")
     parser.add_argument("--side", help=argparse.SUPPRESS)
@@ -50,7 +51,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "asked.json"
-        path.write_text(json.dumps(_requests(Path(place), asked.questions, asked.others)), encoding="utf-8")
+        path.write_text(json.dumps(_requests(Path(place), asked)), encoding="utf-8")
         sides = {
             side: _run(side, asked.checkpoint, path, asked.precision)
             for side in ("veneer", *(f"lm-eval-{size}" for size in asked.batches))
@@ -58,27 +59,27 @@ def main() -> None:
     print(json.dumps(_compared(sides)))
 
 
-def _requests(place: Path, questions: int, others: int) -> dict[str, Any]:
+def _requests(place: Path, asked: argparse.Namespace) -> dict[str, Any]:
     """Return lm-eval's requests by task."""
     from veneer.benchmarks import harness, items
     from veneer.study_benchmarks import BenchmarkSpec
 
-    data = Path(os.environ["VENEER_DATA"])
+    data, others = Path(os.environ["VENEER_DATA"]), asked.others
     nq = place / "bundle" / "google-research-datasets__nq_open" / "default"
     nq.mkdir(parents=True)
     # The training questions, from which lm-eval draws the shots, are not in the folder: EfficientQA's stand in.
     for split, name in (("train", "NQ-open.efficientqa.dev.1.1.jsonl"), ("validation", "NQ-open.dev.jsonl")):
         found = next(data.glob(f"nq_open/{name}*"))
         store.write_rows(nq / f"{split}.jsonl", (row for _, row in store.read_rows(found)))
-    wanted = {
-        **{f"mmlu_{subject}": (questions, 5, data) for subject in SUBJECTS},
+    subjects = {f"mmlu_{subject}": (asked.questions, 5, data) for subject in SUBJECTS[: asked.subjects]}
+    more = {
         "arc_challenge": (others, 25, data),
         "truthfulqa_mc2": (others, None, data),
         "nq_open": (2 * others, 3, place / "bundle"),
         "gsm8k": (max(others // 4, 2), 5, data),
     }
     found = {}
-    for task, (limit, shots, bundle) in wanted.items():
+    for task, (limit, shots, bundle) in {**subjects, **(more if others else {})}.items():
         spec = harness.resolve(
             task, BenchmarkSpec(task=task, limit=limit, shots=shots), bundle, place / "items"
         )
@@ -188,6 +189,8 @@ def _compared(sides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     }
     found: dict[str, Any] = {}
     for name, tasks in kinds.items():
+        if not set(tasks) & set(ours["tasks"]):
+            continue
         best = min(sum(side["tasks"][task]["seconds"] for task in tasks) for side in theirs)
         found[name] = round(best / sum(ours["tasks"][task]["seconds"] for task in tasks), 2)
     found["peak_memory_ratio"] = round(ours["peak_gb"] / min(side["peak_gb"] for side in theirs), 2)

@@ -176,6 +176,10 @@ def test_where_steps_are_matched_every_amount_takes_as_many_as_the_largest(
     runs = ladder(place, amounts, seed, **changes)
     found = [course(run) for run in runs]
     assert len({len(each.steps) for each in found}) == 1
+    # There is no trunk to share, so the rate falls over the same share of the steps everywhere.
+    assert {len(each.steps) - each.branch for each in found} == {
+        max(1, round(runs[0].recipe.decay_share * len(found[0].steps)))
+    }
     # The largest goes through all of its data, once.
     wanted = {
         encode(WORDS, each.messages, LONGEST).input_ids for each in take(rows_of(runs[-1]), amounts[-1])

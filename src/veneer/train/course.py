@@ -105,12 +105,23 @@ def course_of(run: Run, tokenizer: Any, longest: int) -> Course:
         held_out=_joined(_encode(tokenizer, held_out, longest)[0]) if held_out else None,
         steps=tuple(steps),
         ends=tuple(accumulate(tokens)),
-        branch=min(len(steps) - decay, sure) if run.recipe.schedule == "stable" else len(steps),
+        branch=_branch(run, len(steps), decay, sure),
         fill=fill,
         examples=sum(map(len, parts)),
         probes=tuple(map(tuple, probes([example.messages for part in parts for example in part]))),
         too_long=tuple(row for _, left in coded for row in left),
     )
+
+
+def _branch(run: Run, steps: int, decay: int, sure: int) -> int:
+    """Return after how many steps the rate begins to fall.
+
+    Steps that a larger amount would take otherwise (all but the first `sure`) belong to the branch, but only where
+    there is a trunk to share: elsewhere the decay has exactly its share of the steps.
+    """
+    if run.recipe.schedule != "stable":
+        return steps
+    return min(steps - decay, sure) if run.nested else steps - decay
 
 
 def _read(run: Run) -> tuple[list[list[Example]], list[Example]]:

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from veneer.collect.queries import Query
-from veneer.collect.teacher import ask, orders
+from veneer.collect.teacher import ask, ledger, orders
 from veneer.errors import DataError
 from veneer.models.model import ModelRef, Sampling
 from veneer.records import Completion, Prompt, Stop, from_row
 from veneer.store import Store, digest, read_rows, write_rows
 from veneer.study import EvaluateSpec
-from veneer.study_data import CollectSpec, SamplingSpec, SourceSpec
+from veneer.study_data import CollectSpec, EndpointSpec, PriceSpec, SamplingSpec, SourceSpec
 
 SAMPLING = Sampling(temperature=0.7, max_tokens=8)
 QUERIES = [Query(query_id=f"q{number}", text=f"what is {number} ?") for number in range(10)]
@@ -129,3 +129,15 @@ def _study(folder: Path) -> tuple[dict[str, SourceSpec], ModelRef]:
     write_rows(said, [{"prompt_id": "a", "text": "one"}, {"prompt_id": "b", "text": "two"}])
     teacher = ModelRef(name="teacher", kind="replay", path=said, digest=digest(said))
     return {"broad": SourceSpec(queries=queries, kind="broad")}, teacher
+
+
+def test_what_a_server_did_not_count_has_no_price(tmp_path: Path) -> None:
+    endpoint = EndpointSpec(url="http://host", model="m", price=PriceSpec(input=1.0, output=2.0))
+    rows = [
+        {"stop": "end", "tokens_in": 1_000_000, "tokens_out": 500_000},
+        {"stop": "failed", "tokens_in": 0, "tokens_out": 0},
+    ]
+    write_rows(tmp_path / "completions.jsonl", rows)
+    assert ledger(tmp_path, endpoint)["dollars"]["value"] == 2.0
+    write_rows(tmp_path / "completions.jsonl", [*rows, {"stop": "end", "tokens_in": 0, "tokens_out": 0}])
+    assert "did not count the tokens of 1 answers" in ledger(tmp_path, endpoint)["dollars"]["undefined"]

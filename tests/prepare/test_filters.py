@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from veneer.errors import StudyError
 from veneer.prepare.filters import ORDER, Kind, Reason, detector, rules, unfit
 from veneer.prepare.readers import Candidate, recorded
 from veneer.records import Message, Stop
@@ -215,3 +216,8 @@ def _unfit(turns: list[tuple[str, str]], **spec: Any) -> Reason | None:
     return unfit(
         Candidate(example_id="a", messages=messages, stop=Stop.END, detail=""), rules(FilterSpec(**spec))
     )
+
+
+def test_a_language_that_the_detector_does_not_know_is_an_error_and_drops_nothing() -> None:
+    with pytest.raises(StudyError, match=r"no 'eng'; it knows .*en,"):
+        rules(FilterSpec(languages=("eng",)))

@@ -12,13 +12,13 @@ from veneer.collect.queries import Query
 from veneer.errors import DataError
 from veneer.models.model import Model, ModelRef, Sampling
 from veneer.models.render import default_template_digest
-from veneer.records import Completion, Message, Prompt, to_row
+from veneer.records import Completion, Message, Prompt, Stop, to_row
 from veneer.store import Order, Row, digest, read_rows, write_json, write_rows
 from veneer.study import EvaluateSpec
 from veneer.study_benchmarks import BenchmarkSpec
 from veneer.study_data import CollectSpec, EndpointSpec, SamplingSpec, SourceSpec
 
-VERSION = 2
+VERSION = 3
 COMPLETIONS, QUERIES, CHUNKS, LEDGER = "completions.jsonl", "queries.jsonl", "chunks", "ledger.json"
 
 
@@ -146,25 +146,33 @@ def ledger(folder: Path, endpoint: EndpointSpec | None) -> dict[str, Any]:
         endpoint: Whose prices count; None where nothing is paid.
     """
     stops: Counter[str] = Counter()
-    tokens_in = tokens_out = 0
+    tokens_in = tokens_out = uncounted = 0
     # A synthesis is paid by the request, whatever came of its pairs.
     requests = folder / "synthesis.jsonl"
     for _, row in read_rows(requests if requests.exists() else folder / COMPLETIONS):
         stops[row["stop"]] += 1
         tokens_in += row["tokens_in"]
         tokens_out += row["tokens_out"]
+        uncounted += row["stop"] != Stop.FAILED and not row["tokens_in"]
     cost: dict[str, Any] = {"value": 0.0}
     if endpoint:
         from veneer.models.prices import price_of
 
         price = price_of(endpoint)
+        uncertain = (
+            f"the server did not count the tokens of {uncounted} answers; spend_cap counts them at the most"
+        )
         cost = (
-            {
-                "value": round(tokens_in * price.input + tokens_out * price.output, 6),
-                "prices": price.source,
-            }
-            if price
-            else {"undefined": f"no price is known for {endpoint.model}; name `price` in its endpoint"}
+            {"undefined": uncertain}
+            if uncounted and price
+            else (
+                {
+                    "value": round(tokens_in * price.input + tokens_out * price.output, 6),
+                    "prices": price.source,
+                }
+                if price
+                else {"undefined": f"no price is known for {endpoint.model}; name `price` in its endpoint"}
+            )
         )
     return {
         "completions": sum(stops.values()),

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
+from typing import Any
 
+from veneer.errors import StudyError
 from veneer.prepare.readers import Candidate
 from veneer.records import Message, Stop
 from veneer.study_data import FilterSpec
@@ -99,7 +101,15 @@ class Rules:
 
 
 def rules(spec: FilterSpec) -> Rules:
-    """Return the filters of a study; the language detector is loaded if they need it."""
+    """Return the filters of a study; the language detector is loaded if they need it.
+
+    Raises:
+        StudyError: A language is named that the detector does not know, so that it would drop every row.
+    """
+    if stray := sorted(set(spec.languages) - (known() if spec.languages else set())):
+        raise StudyError(
+            f"prepare.filters.languages: the detector knows no {stray[0]!r}; it knows {', '.join(sorted(known()))}."
+        )
     words = "|".join(
         r"\s+".join(map(re.escape, word.casefold().split())) for word in spec.blocked if word.strip()
     )
@@ -111,14 +121,25 @@ def rules(spec: FilterSpec) -> Rules:
 
 
 @cache
+def known() -> frozenset[str]:
+    """Return the codes (ISO 639-1) of the languages that the detector knows."""
+    return frozenset(map(str, _identifier().nb_classes))
+
+
+@cache
+def _identifier() -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE)
+
+
+@cache
 def detector() -> Callable[[Sequence[Message]], str]:
     """Return the function that names a conversation's language (ISO 639-1), or `und` where it has too few letters.
 
     The detector is langid's (Lui and Baldwin 2012) as kept by py3langid; it needs no network.
     """
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
+    identifier = _identifier()
 
     def detect(messages: Sequence[Message]) -> str:
         text = CODE.sub(" ", "\n".join(message.content for message in messages))[:LOOKED_AT]

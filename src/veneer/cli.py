@@ -104,13 +104,15 @@ def new(folder: Annotated[Path, typer.Argument(help="Where the study is written;
 def plan(study_file: StudyFile) -> None:
     """Show what a run would make: the grid and the counts."""
     with _errors_explained():
-        study = load(study_file)
+        store = pipeline.store_of(study_file)
+        # Tasks become items first: what endpoints will be asked cannot be counted before.
+        study = pipeline.with_items(load(study_file), store.root.parent)
         for line in _grid(study):
             screen.print(line)
         if asked := _asked(study):
             screen.print(_bill(asked))
             screen.print(_total(asked, study.spend_cap))
-        screen.print(_states(pipeline.survey(study, pipeline.store_of(study_file))))
+        screen.print(_states(pipeline.survey(study, store)))
 
 
 @app.command()
@@ -121,8 +123,8 @@ def run(
 ) -> None:
     """Make everything that is not made yet. Interrupt it as you like: the same command carries on."""
     with _errors_explained():
-        study = load(study_file)
         store = pipeline.store_of(study_file)
+        study = pipeline.with_items(load(study_file), store.root.parent)
         requests = sum(one.requests for one in _asked(study))
         with crew(workers) as hands, _Board(requests) as board:
             made = pipeline.run(study, store, hands, board, until.value)

@@ -28,6 +28,16 @@ def grade(said: str, item: Item) -> Marks:
     return strict, outcome_of(named in right), choices[named]
 
 
+def stands(item: Item, said: str) -> bool:
+    """Return whether one of an item's references stands anywhere in a text, as a lenient reader has it."""
+    found = text.normalise(said).split()
+    return any(
+        text.find_words(text.normalise(reference).split(), found) >= 0
+        for reference in item.references
+        if text.words(reference)
+    )
+
+
 def _first_named(said: str, choices: Sequence[str]) -> str | None:
     """Return the normalised choice that is named first; where two begin at one place, the longer."""
     if all(len(choice) == 1 and choice.isalpha() for choice in choices):

@@ -105,8 +105,7 @@ def _grade_match(said: str, item: Item) -> Marks:
     sentence = text.first_sentence(said)
     if not sentence:
         return Outcome.UNPARSED, Outcome.UNPARSED, ""
-    found = text.normalise(said).split()
-    stands = any(text.find_words(reference.split(), found) >= 0 for reference in right)
+    stands = choices.stands(item, said)
     return choices.outcome_of(text.normalise(sentence) in right), choices.outcome_of(stands), sentence
 
 

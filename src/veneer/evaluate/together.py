@@ -1,10 +1,9 @@
 """Gradings that are worth making of many completions at once: lm-eval's own, programs in a sandbox, toxicity."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from veneer import text
 from veneer.benchmarks.benchmark import Item
 from veneer.evaluate import choices
 from veneer.records import Completion, Outcome, Stop
@@ -116,7 +115,7 @@ def _lm_eval(answered: Sequence[Answered], spec: BenchmarkSpec) -> tuple[list[Ma
     for place, mark in zip(
         written, harness.grade_texts([one.item for one in own], texts, metric), strict=True
     ):
-        stands = _stands(answered[place].item, answered[place].completion.text)
+        stands = choices.stands(answered[place].item, answered[place].completion.text)
         marks[place] = _of_harness(mark, stands or mark.lenient >= RIGHT)
     for place in named:
         marks[place] = _mark(*choices.grade(answered[place].completion.text, answered[place].item))
@@ -137,20 +136,8 @@ def _of_harness(mark: Any, lenient: bool) -> Mark:
     )
 
 
-def _stands(item: Item, said: str) -> bool:
-    """Return whether one of an item's references stands anywhere in a text, as a lenient reader has it."""
-    found = text.normalise(said).split()
-    return any(
-        text.find_words(text.normalise(reference).split(), found) >= 0
-        for reference in item.references
-        if text.words(reference)
-    )
-
-
 def _programs(answered: Sequence[Answered]) -> tuple[list[Mark], dict[str, Any]]:
     """Return which programs pass their tests, each run in a sandbox of its own."""
-    from dataclasses import asdict
-
     from veneer.benchmarks import sandbox
 
     limits = sandbox.Limits()

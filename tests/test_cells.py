@@ -1,5 +1,6 @@
 """Cells run in worker processes; failures are gathered, and nobody is left running."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -53,6 +54,15 @@ def test_a_failed_cell_does_not_stop_the_others_and_is_named() -> None:
     with crew(1) as hands, pytest.raises(CellsError, match="1 of 2 cells failed.*\n.*bad: row 3"):
         hands.run(cells, ended.append)
     assert "good" in ended
+
+
+def test_a_worker_that_is_still_loading_does_not_hear_ctrl_c() -> None:
+    with crew(1) as hands:
+        ended = hands._submit(Cell(name="two", work=partial(double, 1)))
+        for process in multiprocessing.active_children():
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGINT)
+        assert ended.result() == 2
 
 
 def test_a_dead_worker_is_an_error_that_says_what_to_do() -> None:

@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_for
 from typing import Any
 
@@ -98,7 +99,8 @@ class Crew:
                     self.workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
                 )
             )
-        return self._pool[0].submit(cell.work)
+        with _deaf_to_ctrl_c():
+            return self._pool[0].submit(cell.work)
 
 
 @contextmanager
@@ -121,11 +123,23 @@ def crew(workers: int | None = None) -> Iterator[Crew]:
                 process.join()
 
 
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Start processes that do not hear Ctrl-C while they load, and would print a traceback; it waits for the parent."""
+    resource_tracker.ensure_running()  # It would lift the block when it starts with the first worker.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_worker() -> None:
     """Fix the worker's threads, silence its progress bars, and end it when its parent dies (even by kill -9)."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(THREADS_PER_WORKER)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear; it ends the workers.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"

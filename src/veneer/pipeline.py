@@ -13,7 +13,7 @@ from veneer.benchmarks import items
 from veneer.cells import Cell, Crew
 from veneer.collect import queries, teacher
 from veneer.errors import StudyError
-from veneer.evaluate import answer, grade, judge
+from veneer.evaluate import answer, grade, judge_likelihood, judge_model, judge_recorded
 from veneer.models.model import ModelRef
 from veneer.prepare import make as prepare
 from veneer.prepare.feeds import Feed, feeds_of
@@ -22,9 +22,10 @@ from veneer.rate import simulated
 from veneer.records import Contestant, Role
 from veneer.report import page
 from veneer.store import Artefact, Order, Row, Store, canonical, digest
-from veneer.study import RecordedJudgeSpec, Study
+from veneer.study import Study
 from veneer.study_benchmarks import BenchmarkSpec
 from veneer.study_data import ModelSpec
+from veneer.study_judges import LikelihoodJudgeSpec, ModelJudgeSpec, RecordedJudgeSpec
 from veneer.train import ladder
 
 STAGES = ("collect", "prepare", "train", "answer", "grade", "judge", "rate", "analyze", "report")
@@ -45,7 +46,7 @@ def stages(study: Study, place: Path, make: Make) -> Iterator[tuple[str, Made]]:
 
     feeds = _feeds(study, collected)
     prepared = make("prepare", prepare.orders(feeds, study.prepare, _tokenizer(study), _held_out(study)))
-    make("prepare", prepare.card_orders(prepared, study.train.amounts if study.train else ()))
+    make("prepare", prepare.card_orders(prepared, feeds, study.train.amounts if study.train else ()))
     yield "prepare", prepared
     if study.is_data_only:
         return
@@ -65,6 +66,11 @@ def stages(study: Study, place: Path, make: Make) -> Iterator[tuple[str, Made]]:
     yield "grade", graded
 
     models = {**bases, study.teacher.name: master, "teacher": master}
+    models |= {
+        _own(name): _ref(name, spec.model, study, journal)
+        for name, spec in study.judges.items()
+        if isinstance(spec, ModelJudgeSpec) and not isinstance(spec.model, str)
+    }
     judged = make("judge", _judge(study, names, answered, models, make))
     yield "judge", judged
 
@@ -218,15 +224,25 @@ def store_of(study_file: Path) -> Store:
 def _judge(
     study: Study, names: Sequence[Contestant], answered: Made, models: dict[str, ModelRef], make: Make
 ) -> list[Order]:
-    """Return the orders for every judge's verdicts; a likelihood judge's scores are made first, a cell a contestant."""
+    """Return the orders for every judge's verdicts; what a judge reads or scores for them is made first."""
     verdicts: list[Order] = []
     for name, spec in study.judges.items():
         if isinstance(spec, RecordedJudgeSpec):
-            verdicts += judge.recorded_orders(name, spec, names)
+            verdicts += judge_recorded.recorded_orders(name, spec, names)
+            continue
+        model = models[spec.model if isinstance(spec.model, str) else _own(name)]
+        if isinstance(spec, LikelihoodJudgeSpec):
+            scored = make("judge", judge_likelihood.score_orders(name, spec, model, names, answered))
+            verdicts += judge_likelihood.verdict_orders(name, spec, names, scored)
         else:
-            scored = make("judge", judge.score_orders(name, spec, models[spec.model], names, answered))
-            verdicts += judge.verdict_orders(name, spec, names, scored)
+            orders = judge_model.review_orders(name, spec, model, names, answered, study.evaluate)
+            verdicts += judge_model.verdict_orders(name, spec, model, make("judge", orders))
     return verdicts
+
+
+def _own(judge: str) -> str:
+    """Return the key of a judge's own model among all models; no name may hold a colon."""
+    return f"judge: {judge}"
 
 
 def journal_of(place: Path) -> Path:

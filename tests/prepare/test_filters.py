@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veneer.errors import StudyError
-from veneer.prepare.filters import ORDER, Kind, Reason, detector, rules, unfit
+from veneer.prepare.filters import BOILERPLATES, ORDER, Kind, Reason, detector, rules, unfit
 from veneer.prepare.readers import Candidate, recorded
 from veneer.records import Message, Stop
 from veneer.study_data import FilterSpec, RecordedSpec
@@ -109,6 +109,11 @@ def test_the_words_of_an_interface_are_boilerplate(text: str) -> None:
 )  # fmt: skip
 def test_an_answer_about_errors_is_no_boilerplate(text: str) -> None:
     assert _kind(text) is None
+
+
+def test_an_answer_of_blank_lines_is_looked_through_at_once() -> None:
+    # In the square of its length it would take half an hour.
+    assert not BOILERPLATES.search("x" + "\n" * 200_000 + "x")
 
 
 @pytest.mark.parametrize(

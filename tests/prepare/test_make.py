@@ -1,5 +1,6 @@
 """Preparing a source: every row is kept or dropped, the card adds up, and a key knows what shapes the result."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from veneer.errors import StudyError
+from veneer.errors import DataError, ModelError, StudyError
 from veneer.models.encode import TooLongError
 from veneer.prepare import card
 from veneer.prepare.duplicates import query_of
@@ -20,7 +21,7 @@ from veneer.prepare.make import Job, card_orders, orders, prepare
 from veneer.prepare.overlap import HeldOut
 from veneer.prepare.sift import Piece
 from veneer.records import Example, Message, from_row
-from veneer.store import Artefact, Store, digest, read_json, read_rows, write_json, write_rows
+from veneer.store import Artefact, Store, digest, read_json, read_rows, write_rows
 from veneer.study_data import MixtureSpec, NearSpec, PrepareSpec, RecordedSpec, SourceSpec
 
 ROWS = st.lists(
@@ -35,6 +36,7 @@ ROWS = st.lists(
     max_size=20,
 ).filter(any)
 UNKNOWN, END = {"unk_token": "<unk>"}, {"eos_token": "<eos>"}
+SAID = {"broad": {"licence": "", "origin": ""}}
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -60,6 +62,42 @@ def test_a_duplicate_names_the_row_that_stands_for_it(tmp_path: Path) -> None:
     prepare(_job(tmp_path, [("A ?", "x"), ("a", "x"), ("b", "y")], PrepareSpec()), _words, tmp_path)
     (row,) = [row for _, row in read_rows(tmp_path / "dropped.jsonl")]
     assert (row["kind"], row["example_id"], row["kept_instead"]) == ("duplicate query", "2", "1")
+
+
+def test_the_row_that_stands_for_a_duplicate_is_kept_even_where_a_near_duplicate_stood_between(
+    tmp_path: Path,
+) -> None:
+    long = " ".join(f"word{place}" for place in range(100))
+    rows = [("tell me", long), ("tell me more", long + " end"), ("Tell me more!", "short answer")]
+    prepare(_job(tmp_path, rows, PrepareSpec()), _words, tmp_path)
+    assert [row["kept_instead"] for _, row in read_rows(tmp_path / "dropped.jsonl")] == ["1", "1"]
+
+
+def test_a_query_whose_first_answer_is_too_long_is_kept_with_the_next(tmp_path: Path) -> None:
+    def cut(messages: Sequence[Message]) -> list[Piece]:
+        if "huge" in messages[-1].content:
+            raise TooLongError("one exchange has 9 tokens, and a row holds 3")
+        return _words(messages)
+
+    prepare(_job(tmp_path, [("a", "huge"), ("a", "x"), ("a", "y")], PrepareSpec()), cut, tmp_path)
+    assert [example.example_id for example in _examples(tmp_path)] == ["2"]
+    (repeated,) = read_json(tmp_path / "profile.json")["duplicates"]["asked_before"]
+    assert repeated == {
+        "asked_in": "broad",
+        "first_asked_in": "broad",
+        "rows": 2,
+        "duplicates": 1,
+        "dropped_otherwise": 0,
+        "kept": 1,
+    }
+
+
+def test_a_conversation_that_the_counting_template_refuses_is_named(tmp_path: Path) -> None:
+    def cut(messages: Sequence[Message]) -> list[Piece]:
+        raise ModelError("The chat template refuses a conversation")
+
+    with pytest.raises(DataError, match="broad, row 1: The chat template refuses"):
+        prepare(_job(tmp_path, [("a", "x")], PrepareSpec()), cut, tmp_path)
 
 
 def test_a_near_duplicate_names_its_twin_and_how_alike_they_are(tmp_path: Path) -> None:
@@ -129,15 +167,13 @@ def test_too_little_data_says_how_much_there_is(tmp_path: Path) -> None:
     prepare(_job(tmp_path, [("a", "x x"), ("b", "x"), ("c", "")], PrepareSpec()), _words, tmp_path)
     said = "asks for 1,000 tokens of it, and it has 5, in 2 examples .dropped: 1 empty"
     with pytest.raises(StudyError, match=said):
-        card.write("broad", tmp_path, [3, 1000], tmp_path)
+        card.write("broad", tmp_path, SAID, [3, 1000], tmp_path)
 
 
 def test_the_page_of_a_card_escapes_what_the_data_says(tmp_path: Path) -> None:
     prepare(_job(tmp_path, [("a", "x"), ("b", "y")], PrepareSpec()), _words, tmp_path)
-    profile = read_json(tmp_path / "profile.json")
-    profile["feeds"][0]["origin"] = "<script>alert(1)</script>"
-    write_json(tmp_path / "profile.json", profile)
-    card.write("broad", tmp_path, [3], tmp_path)
+    said = {"broad": {"licence": "MIT", "origin": "<script>alert(1)</script>"}}
+    card.write("broad", tmp_path, said, [3], tmp_path)
     assert "<script>" not in (tmp_path / "card.html").read_text()
 
 
@@ -149,7 +185,7 @@ def test_a_collected_source_becomes_examples_that_count_with_the_template(tmp_pa
     made = store.build(order)
     # <user> why a <asst> so it is <eos>
     assert [row["tokens"] for _, row in read_rows(made.path / "examples.jsonl")] == [8, 8]
-    carded = store.build(card_orders({"broad": made}, [8, 12])[0])
+    carded = store.build(card_orders({"broad": made}, {"broad": feeds}, [8, 12])[0])
     assert read_json(carded.path / "card.json")["amounts"] == [
         {"amount": 8, "examples": 1, "tokens": 8},
         {"amount": 12, "examples": 2, "tokens": 16},
@@ -167,6 +203,99 @@ def test_a_key_knows_the_tokenizer_and_not_the_weights(tmp_path: Path) -> None:
         (tokenizer / name).write_text("{}")
     keys.append(orders({"broad": feeds}, PrepareSpec(), tokenizer, [HeldOut(path=items)])[0].key)
     assert keys[0] == keys[1] != keys[2]
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("tokenizer.json", "{"),
+        ("tokenizer.json", "{}"),
+        ("tokenizer.json", "[]"),
+        ("tokenizer.json", '{"version": "1.0", "added_tokens": [], "model": {"type": "Nope"}}'),
+        ("tokenizer_config.json", "{oops"),
+    ],
+)
+def test_a_damaged_tokenizer_is_named(tmp_path: Path, file: str, content: str) -> None:
+    feeds, tokenizer, _ = _study(tmp_path)
+    (tokenizer / file).write_text(content)
+    (order,) = orders({"broad": feeds}, PrepareSpec(), tokenizer, [])
+    with pytest.raises(StudyError, match=f"prepare.tokenizer: the tokenizer in {tokenizer} cannot be loaded"):
+        order.make(tmp_path)
+
+
+def test_another_licence_or_origin_makes_another_card_and_the_same_examples(tmp_path: Path) -> None:
+    feeds, tokenizer, _ = _study(tmp_path)
+    made = Artefact(stage="prepare", name="broad", key="k", path=tmp_path)
+    keys = {}
+    for licence, origin in (("", ""), ("MIT", ""), ("", "elsewhere")):
+        own = [replace(feed, licence=licence, origin=origin) for feed in feeds]
+        (data,) = orders({"broad": own}, PrepareSpec(), tokenizer, [])
+        (card_order,) = card_orders({"broad": made}, {"broad": own}, [8])
+        keys[card_order.key] = data.key
+    assert len(keys) == 3
+    assert len(set(keys.values())) == 1
+
+
+def test_the_card_says_that_a_licence_is_that_of_the_queries_where_the_teacher_answered() -> None:
+    source = SourceSpec(kind="broad", queries=Path("q.jsonl"), licence="MIT")
+    (feed,) = feeds_of("broad", {"broad": source}, None, {})
+    assert feed.said() == {"licence": "MIT (of the queries)", "origin": "the teacher's answers to q.jsonl"}
+
+
+def test_no_two_feeds_share_a_name() -> None:
+    paths = ("a/x.json", "b/x-3.json", "c/x.json", "d/x.json")
+    recorded = tuple(RecordedSpec(format="pairs", path=Path(path)) for path in paths)
+    found = feeds_of("s", {"s": SourceSpec(kind="broad", recorded=recorded)}, None, {})
+    assert [feed.label for feed in found] == ["s/x", "s/x-3", "s/x-2", "s/x-4"]
+
+
+@pytest.mark.skipif(
+    "VENEER_DATA" not in os.environ, reason="VENEER_DATA is not set: no recordings to prepare"
+)
+def test_alpaca_and_halueval_add_up_their_shared_queries_are_found_and_no_prompt_is_in_them(
+    tmp_path: Path,
+) -> None:
+    data = Path(os.environ["VENEER_DATA"])
+    alpaca = RecordedSpec(format="alpaca", path=data / "alpaca" / "alpaca_partial.jsonl.gz")
+    halueval = RecordedSpec(
+        format="pairs",
+        path=data / "halueval_general" / "general_data.json.gz",
+        query_field="user_query",
+        answer_field="chatgpt_response",
+        id_field="ID",
+    )
+    sources = {
+        name: SourceSpec(kind="broad", recorded=(one,))
+        for name, one in (("alpaca", alpaca), ("halueval", halueval))
+    }
+    mixture = MixtureSpec(weights={"alpaca": 1, "halueval": 1})
+    koala, vicuna = (
+        data / "koala_test_set" / "koala_test_set.jsonl.gz",
+        data / "vicuna_bench" / "question.jsonl",
+    )
+    job = Job(
+        name="both",
+        feeds=tuple(feeds_of("both", sources, mixture, {})),
+        mixture=mixture,
+        spec=PrepareSpec(near_duplicates=None),
+        tokenizer=tmp_path,
+        held_out=(
+            HeldOut(path=koala, name="koala", question_field="prompt"),
+            HeldOut(path=vicuna, name="vicuna", id_field="question_id", question_field="text"),
+        ),
+    )
+    prepare(job, _words, tmp_path)
+    profile = read_json(tmp_path / "profile.json")
+    assert profile["read"] == 27_155 + 4_507 == profile["kept"] + profile["dropped"]
+    assert [feed["read"] for feed in profile["feeds"]] == [27_155, 4_507]
+    for feed in profile["feeds"]:
+        assert feed["dropped"] == sum(feed["reasons"].values()) == feed["read"] - feed["kept"]
+    assert len(list(read_rows(tmp_path / "dropped.jsonl"))) == profile["dropped"]
+    assert profile["conversations"] + sum(profile["left_over"].values()) == profile["kept"]
+    (shared,) = [one for one in profile["duplicates"]["asked_before"] if one["asked_in"] == "halueval"]
+    assert (shared["first_asked_in"], shared["rows"]) == ("alpaca", 2_039)
+    assert shared["rows"] == shared["duplicates"] + shared["dropped_otherwise"] + shared["kept"]
+    assert [one["kinds"]["exact"] for one in profile["overlap"]] == [{"items": 0, "rows": 0}] * 2
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:

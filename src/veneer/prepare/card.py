@@ -1,6 +1,6 @@
 """The data card: what a source's imitation data is, for a reviewer, as JSON and as one page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,17 @@ from veneer.store import read_json, read_rows, write_json, write_text
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write(name: str, prepared: Path, amounts: Sequence[int], folder: Path) -> None:
+def write(
+    name: str, prepared: Path, said: Mapping[str, Mapping[str, str]], amounts: Sequence[int], folder: Path
+) -> None:
     """Write `card.json` and `card.html`.
+
+    Args:
+        name: The source's.
+        prepared: The folder of its examples and its profile.
+        said: The licence and origin that the study states, by the name of each feed.
+        amounts: Tokens of imitation data, growing.
+        folder: Where the card goes.
 
     Raises:
         StudyError: There is too little data for the largest amount.
@@ -25,7 +34,8 @@ def write(name: str, prepared: Path, amounts: Sequence[int], folder: Path) -> No
     found = prefixes(tokens, amounts)
     if found is None:
         raise StudyError(_too_little(name, profile, max(amounts)))
-    card = {**profile, "amounts": [asdict(prefix) for prefix in found]}
+    feeds = [{**feed, **said[feed["name"]]} for feed in profile["feeds"]]
+    card = {**profile, "feeds": feeds, "amounts": [asdict(prefix) for prefix in found]}
     assert card["kept"] + card["dropped"] == card["read"], "a row was lost"
     write_json(folder / "card.json", card)
     write_text(folder / "card.html", page(card))

@@ -41,6 +41,10 @@ class Feed:
         read = spec.model_dump(mode="json", exclude={"path", "licence", "origin"}) if spec else None
         return {"source": self.source, "label": self.label, "recorded": read}
 
+    def said(self) -> dict[str, str]:
+        """Return what the study says of the rows, for the card; it changes none of them."""
+        return {"licence": self.licence, "origin": self.origin}
+
     def fingerprint(self) -> str:
         """Return the key or digest of what the rows are read from; a hub data set's revision."""
         if self.collected:
@@ -72,8 +76,10 @@ def feeds_of(
 
 def _of_source(name: str, spec: SourceSpec, collected: Artefact | None) -> list[Feed]:
     if not spec.recorded:
-        origin = spec.hub.name + "@" + spec.hub.revision if spec.hub else ""
-        return [Feed(source=name, label=name, licence=spec.licence, origin=origin, collected=collected)]
+        # The study states no licence of the answers: it hangs on the teacher's terms.
+        licence = f"{spec.licence} (of the queries)" if spec.licence else ""
+        origin = f"the teacher's answers to {_asked(spec)}"
+        return [Feed(source=name, label=name, licence=licence, origin=origin, collected=collected)]
     labels = _labels(name, spec.recorded)
     return [
         Feed(source=name, label=label, licence=one.licence, origin=_origin(one), recorded=one)
@@ -87,9 +93,21 @@ def _labels(name: str, recorded: Sequence[RecordedSpec]) -> list[str]:
     found: list[str] = []
     for one in recorded:
         stem = one.path.name.split(".")[0] if one.path else Path(one.hub.name if one.hub else "").name
-        label = f"{name}/{stem}"
-        found.append(label if label not in found else f"{label}-{len(found) + 1}")
+        label = first = f"{name}/{stem}"
+        number = 2
+        while label in found:
+            label, number = f"{first}-{number}", number + 1
+        found.append(label)
     return found
+
+
+def _asked(spec: SourceSpec) -> str:
+    """Return what the teacher was asked, in words."""
+    if spec.synthesis:
+        return f"questions that it made up after {spec.synthesis.seeds.name}"
+    if spec.benchmark:
+        return f"the training questions of {spec.benchmark}"
+    return f"{spec.hub.name}@{spec.hub.revision}" if spec.hub else spec.queries.name if spec.queries else ""
 
 
 def _origin(spec: RecordedSpec) -> str:

@@ -12,6 +12,7 @@ from veneer.errors import StudyError
 from veneer.prepare.readers import Candidate
 from veneer.records import Message, Stop
 from veneer.study_data import FilterSpec
+from veneer.text import declines
 
 
 class Kind(StrEnum):
@@ -36,8 +37,8 @@ class Kind(StrEnum):
     LANGUAGE = "language"
     DUPLICATE = "duplicate query"
     OVERLAP = "overlap with a held-out item"
-    NEAR = "near-duplicate"
     TOO_LONG = "one exchange longer than a block"
+    NEAR = "near-duplicate"
 
 
 ORDER = tuple(Kind)
@@ -56,18 +57,6 @@ class Reason:
 
 
 STOPS = {Stop.FAILED: Kind.FAILED, Stop.REFUSED: Kind.REFUSED, Stop.LENGTH: Kind.LENGTH}
-DECLINES = re.compile(
-    r"^\W*(?:(?:i'?m|i am) (?:very |really |so )?sorry,? (?:but |as an ai|i (?:can'?t|cannot|can not|am unable|am not))"
-    r"|(?:i'?m |i am )?(?:afraid|sorry),? (?:but )?(?:that )?"
-    r"(?:i (?:can'?t|cannot|can not|am unable|am not able)|as an ai)"
-    r"|i (?:apologi[sz]e,? but|must decline"
-    r"|(?:can'?t|cannot|can not) (?:assist|help|fulfil|comply|provide|answer|do that|engage))"
-    r"|i(?:'m| am) (?:unable|not able) to"
-    r"|as an? (?:ai|artificial intelligence|(?:large )?language model)\b"
-    r"[^.\n]{0,80}(?:can'?t|cannot|can not|do not|don't|unable|not able|not capable))",
-    re.IGNORECASE,
-)
-"""How a teacher opens when it declines; only the beginning of an answer is looked at, its apostrophes straightened."""
 BOILERPLATES = re.compile(
     r"^\W*(?:network error|something went wrong(?:[.,] .{0,120})?|too many requests(?: in 1 hour)?(?:[.,] .{0,60})?"
     r"|an error occurred(?:[.,] .{0,120})?|error in (?:message|body) stream|the server had an error while .{0,80}"
@@ -75,8 +64,8 @@ BOILERPLATES = re.compile(
     r"|this content may violate our .{0,80}|continue generating|regenerate(?: response)?|stop generating|copy code"
     r"|share prompt|\[object object\]|undefined|request timed out(?:[.,] .{0,60})?|conversation not found"
     r"|unable to load conversation.{0,60}|loading\.{0,3})\W*$"
-    r"|\n\s*(?:network error|error in (?:message|body) stream|regenerate response|something went wrong\. if this issue "
-    r"persists .{0,100})\W*$",
+    r"|\n[^\S\n]*(?:network error|error in (?:message|body) stream|regenerate response"
+    r"|something went wrong\. if this issue persists .{0,100})\W*$",
     re.IGNORECASE,
 )
 """What the pages of chat services say in the place of an answer, or below one that they cut."""
@@ -168,16 +157,12 @@ def unfit(candidate: Candidate, rules: Rules) -> Reason | None:
 def _by_words(turns: Sequence[Message], answers: Sequence[str], rules: Rules) -> Reason | None:
     if not rules.spec.boilerplate and (found := next(filter(BOILERPLATES.search, answers), "")):
         return Reason(kind=Kind.BOILERPLATE, detail=found.strip()[-80:])
-    if not rules.spec.refusals and (found := next(filter(_declines, answers), "")):
+    if not rules.spec.refusals and (found := next(filter(declines, answers), "")):
         return Reason(kind=Kind.DECLINED, detail=found.strip()[:80])
     if rules.blocked is None:
         return None
     said = next(filter(None, (rules.blocked.search(turn.content.casefold()) for turn in turns)), None)
     return Reason(kind=Kind.BLOCKED, detail=said[0]) if said else None
-
-
-def _declines(answer: str) -> bool:
-    return bool(DECLINES.match(answer[:400].replace("’", "'")))
 
 
 def _roles(turns: Sequence[Message]) -> str:

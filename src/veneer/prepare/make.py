@@ -1,6 +1,6 @@
 """Makes imitation data of what was collected or recorded: examples in ladder order, what was dropped, and the card."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,13 +13,13 @@ from veneer.models.render import default_template_digest
 from veneer.prepare.feeds import Feed
 from veneer.prepare.mixtures import ladder_order
 from veneer.prepare.overlap import HeldOut
-from veneer.prepare.sift import Cut, Sifted, cut_all, open_shelf, sift
+from veneer.prepare.sift import Cut, Sifted, open_shelf, sift
 from veneer.records import Example, to_row
 from veneer.store import Artefact, Order, canonical, digest, write_rows
 from veneer.study_data import MixtureSpec, PrepareSpec
 
-VERSION = 2
-CARD_VERSION = 1
+VERSION = 3
+CARD_VERSION = 2
 CARD = "+card"
 """What the name of a card's artefact ends in; no source may have a + in its name."""
 EXAMPLES, DROPPED, OVERLAPS, PROFILE = "examples.jsonl", "dropped.jsonl", "overlaps.jsonl", "profile.json"
@@ -112,21 +112,27 @@ def orders(
     ]
 
 
-def card_orders(prepared: Mapping[str, Artefact], amounts: Sequence[int]) -> list[Order]:
+def card_orders(
+    prepared: Mapping[str, Artefact], feeds: Mapping[str, Sequence[Feed]], amounts: Sequence[int]
+) -> list[Order]:
     """Return one order per source: its data card, `card.json` and `card.html`, with the amounts.
+
+    What the study says of licences and origins enters here: it changes the card and not the examples.
 
     Args:
         prepared: The sources' examples.
+        feeds: Where their rows come from, as for `orders`.
         amounts: Tokens of imitation data, growing; each is a prefix of the next.
     """
+    said = {name: {feed.label: feed.said() for feed in own} for name, own in feeds.items()}
     return [
         Order(
             stage="prepare",
             name=name + CARD,
             version=CARD_VERSION,
-            config={"source": name, "amounts": list(amounts)},
+            config={"source": name, "amounts": list(amounts), "said": said[name]},
             inputs={"prepared": artefact.key},
-            make=partial(_make_card, name, artefact.path, tuple(amounts)),
+            make=partial(_make_card, name, artefact.path, said[name], tuple(amounts)),
         )
         for name, artefact in prepared.items()
     ]
@@ -137,27 +143,28 @@ def prepare(job: Job, cut: Cut, folder: Path) -> None:
     # Imported here: language detection and nearest queries bring libraries that a finished study never needs.
     from veneer.prepare import profile
 
-    found = sift(job.feeds, job.spec, job.held_out, open_shelf(folder / ".rows"))
-    lengths = cut_all(found, cut)
-    kept = found.kept()
-    mixed = ladder_order(
-        [found.sources[number] for number in kept],
-        [sum(lengths[number]) for number in kept],
-        job.mixture.weights if job.mixture else {},
-        rng=np.random.default_rng(job.spec.seed),
-    )
-    ordered = [kept[place] for place in mixed.order]
-    write_rows(folder / EXAMPLES, _examples(found, ordered, lengths, cut))
-    write_rows(folder / DROPPED, found.dropped())
-    write_rows(folder / OVERLAPS, profile.overlap_rows(found))
-    profile.write(job, found, mixed, [lengths[number] for number in ordered], folder)
+    with open_shelf(folder / ".rows") as shelf:
+        found = sift(job.feeds, job.spec, job.held_out, shelf, cut)
+        kept = found.kept()
+        mixed = ladder_order(
+            [found.sources[number] for number in kept],
+            [sum(found.lengths[number]) for number in kept],
+            job.mixture.weights if job.mixture else {},
+            rng=np.random.default_rng(job.spec.seed),
+        )
+        ordered = [kept[place] for place in mixed.order]
+        write_rows(folder / EXAMPLES, _examples(found, ordered, cut))
+        write_rows(folder / DROPPED, found.dropped())
+        write_rows(folder / OVERLAPS, profile.overlap_rows(found))
+        profile.write(job, found, mixed, ordered, folder)
 
 
-def _examples(found: Sifted, ordered: Sequence[int], lengths: Sequence[list[int]], cut: Cut) -> Any:
+def _examples(found: Sifted, ordered: Sequence[int], cut: Cut) -> Iterator[dict[str, Any]]:
     for number in ordered:
         messages = found.shelf.messages(number)
-        many = len(lengths[number]) > 1
-        pieces = cut(messages) if many else [(messages, lengths[number][0])]
+        lengths = found.lengths[number]
+        many = len(lengths) > 1
+        pieces = cut(messages) if many else [(messages, lengths[0])]
         for place, (piece, tokens) in enumerate(pieces, 1):
             yield to_row(
                 Example(
@@ -170,19 +177,41 @@ def _examples(found: Sifted, ordered: Sequence[int], lengths: Sequence[list[int]
 
 
 def _make(job: Job, folder: Path) -> None:
+    from veneer.models.encode import cut
+
+    prepare(job, partial(cut, _tokenizer(job.tokenizer), max_length=job.spec.block), folder)
+
+
+def _tokenizer(folder: Path) -> Any:
+    """Return the counting tokenizer.
+
+    Raises:
+        StudyError: Its files are damaged, or of no kind that can be loaded.
+    """
     # Imported here: transformers takes seconds to load, and a finished study never comes here.
     from transformers import AutoTokenizer
 
-    from veneer.models.encode import cut
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        # A damaged file comes as one of these, or as a bare Exception from the compiled tokenizers.
+        if type(error) is not Exception and not isinstance(
+            error, OSError | ValueError | LookupError | TypeError
+        ):
+            raise
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise StudyError(
+            f"prepare.tokenizer: the tokenizer in {folder} cannot be loaded ({said[0]}). Copy its files anew, or name "
+            "a folder from which transformers' AutoTokenizer.from_pretrained loads one."
+        ) from error
 
-    counting: Any = AutoTokenizer.from_pretrained(job.tokenizer, local_files_only=True)
-    prepare(job, partial(cut, counting, max_length=job.spec.block), folder)
 
-
-def _make_card(name: str, prepared: Path, amounts: tuple[int, ...], folder: Path) -> None:
+def _make_card(
+    name: str, prepared: Path, said: Mapping[str, Mapping[str, str]], amounts: tuple[int, ...], folder: Path
+) -> None:
     from veneer.prepare import card
 
-    card.write(name, prepared, amounts, folder)
+    card.write(name, prepared, said, amounts, folder)
 
 
 def _tokenizer_digest(folder: Path) -> str:

@@ -26,19 +26,18 @@ DIVERSITY_SAMPLE = 500
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
-def write(job: "Job", found: Sifted, mixed: Mixed, lengths: Sequence[Sequence[int]], folder: Path) -> None:
+def write(job: "Job", found: Sifted, mixed: Mixed, ordered: Sequence[int], folder: Path) -> None:
     """Write `profile.json`: counts that add up, lengths, languages, duplicates, overlap, diversity and style.
 
     Args:
         job: What was prepared.
         found: What became of every row.
         mixed: The order of the kept rows.
-        lengths: Tokens of the pieces of every conversation, in ladder order.
+        ordered: The numbers of the rows that it holds, in ladder order.
         folder: Where it goes.
     """
     rng = np.random.default_rng([job.spec.seed, 1])
-    kept = found.kept()
-    ordered = [kept[place] for place in mixed.order]
+    lengths = [found.lengths[number] for number in ordered]
     sample = (
         ordered if len(ordered) <= SAMPLE else sorted(rng.choice(ordered, SAMPLE, replace=False).tolist())
     )
@@ -52,7 +51,7 @@ def write(job: "Job", found: Sifted, mixed: Mixed, lengths: Sequence[Sequence[in
         {
             "source": job.name,
             "read": len(found.ids),
-            "kept": len(kept),
+            "kept": len(found.kept()),
             "dropped": sum(reasons.values()),
             "reasons": {str(kind): reasons[kind] for kind in ORDER if reasons[kind]},
             "feeds": [_feed(feed, found) for feed in job.feeds],
@@ -105,8 +104,6 @@ def _feed(feed: Feed, found: Sifted) -> dict[str, Any]:
     reasons = Counter(reason.kind for reason in own if reason)
     return {
         "name": feed.label,
-        "licence": feed.licence,
-        "origin": feed.origin,
         "read": len(own),
         "kept": len(own) - sum(reasons.values()),
         "dropped": sum(reasons.values()),
@@ -156,7 +153,28 @@ def _duplicates(found: Sifted) -> dict[str, Any]:
             {"kind": kind, "dropped_from": dropped, "kept_in": kept, "rows": count}
             for (kind, dropped, kept), count in sorted(pairs.items())
         ],
+        "asked_before": _asked_before(found),
     }
+
+
+def _asked_before(found: Sifted) -> list[dict[str, Any]]:
+    """Return how many rows ask what an earlier row asks, kept or not, by feeds, and what became of them."""
+    fates: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for number, first in found.asked_before.items():
+        reason = found.reasons[number]
+        fate = "kept" if reason is None else "duplicates" if reason.kind is Kind.DUPLICATE else "dropped"
+        fates[found.labels[number], found.labels[first]][fate] += 1
+    return [
+        {
+            "asked_in": asked,
+            "first_asked_in": first,
+            "rows": fate.total(),
+            "duplicates": fate["duplicates"],
+            "dropped_otherwise": fate["dropped"],
+            "kept": fate["kept"],
+        }
+        for (asked, first), fate in sorted(fates.items())
+    ]
 
 
 def _overlap(job: "Job", found: Sifted) -> list[dict[str, Any]]:

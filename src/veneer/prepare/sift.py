@@ -4,12 +4,14 @@ import json
 import os
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from veneer.errors import DataError, ModelError
 from veneer.models.encode import TooLongError
 from veneer.prepare import filters, near, overlap
 from veneer.prepare.duplicates import query_of
@@ -36,7 +38,8 @@ class Shelf:
     def put(self, row: Any) -> None:
         """Write one row after the others."""
         line = json.dumps(row, ensure_ascii=True).encode() + b"\n"
-        os.write(self.handle, line)
+        if os.write(self.handle, line) != len(line):
+            raise DataError("The disk is full: a row was written in part. Make room and run again.")
         self.offsets.append(self.offsets[-1] + len(line))
 
     def get(self, number: int) -> Any:
@@ -49,10 +52,14 @@ class Shelf:
         return tuple(Message(role=role, content=content) for role, content in self.get(number))
 
 
-def open_shelf(path: Path) -> Shelf:
-    """Return an empty shelf; what an interrupted call left there is forgotten."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-    return Shelf(handle=os.open(path, flags, 0o600), offsets=array("q", [0]))
+@contextmanager
+def open_shelf(path: Path) -> Iterator[Shelf]:
+    """Give an empty shelf; what an interrupted call left there is forgotten."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+    try:
+        yield Shelf(handle=handle, offsets=array("q", [0]))
+    finally:
+        os.close(handle)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,8 +74,12 @@ class Sifted:
     """The source of each row."""
     reasons: list[Reason | None] = field(default_factory=list)
     """None for a row that is kept."""
+    lengths: list[list[int]] = field(default_factory=list)
+    """Tokens of the pieces that each row was cut into; none for a row that was dropped before."""
     instead: dict[int, int] = field(default_factory=dict)
     """Duplicates: the kept row that stands for them."""
+    asked_before: dict[int, int] = field(default_factory=dict)
+    """Rows whose query an earlier row asks, kept or not: the first that does."""
     matches: list[tuple[int, Match]] = field(default_factory=list)
     """Rows that share something with a held-out item, kept or not."""
 
@@ -95,20 +106,24 @@ class Sifted:
                 )
 
 
-def sift(feeds: Sequence[Feed], spec: PrepareSpec, held_out: Sequence[HeldOut], shelf: Shelf) -> Sifted:
+def sift(
+    feeds: Sequence[Feed], spec: PrepareSpec, held_out: Sequence[HeldOut], shelf: Shelf, cut: Cut
+) -> Sifted:
     """Read every row and say which are kept, and why the others are not.
 
-    The order of reasons: malformed, unfit by itself (see `filters`), a query that was kept before, overlap with a
-    held-out item, a near-duplicate of a row that is kept. Of rows with the same query the first that is fit is kept.
+    The order of reasons is that of `filters.ORDER`: malformed, unfit by itself, a query that was kept before, overlap
+    with a held-out item, one exchange too long, a near-duplicate of a row that is kept. Of rows with the same query the
+    first that nothing else speaks against is kept.
 
     Raises:
-        DataError: A file has the wrong shape.
+        DataError: A file has the wrong shape, or the counting tokenizer's template refuses a conversation.
     """
     found = Sifted(shelf=shelf)
     rules = filters.rules(spec.filters)
     items = overlap.build(held_out, spec.overlap)
     sign = near.signer(spec.near_duplicates) if spec.near_duplicates else None
-    first: dict[str, int] = {}
+    asked: dict[str, int] = {}
+    stands: dict[str, int] = {}
     fit: list[int] = []
     signatures: list[Any] = []
     for feed in feeds:
@@ -116,18 +131,20 @@ def sift(feeds: Sequence[Feed], spec: PrepareSpec, held_out: Sequence[HeldOut], 
             number = _shelve(found, feed, row, prefixed=len(feeds) > 1)
             if isinstance(row, Malformed):
                 continue
+            query = query_of(row.messages)
+            if query and (first := asked.setdefault(query, number)) != number:
+                found.asked_before[number] = first
             reason = filters.unfit(row, rules)
-            query = query_of(row.messages) if reason is None else ""
-            if reason is None and query in first:
-                found.instead[number] = first[query]
-                reason = Reason(kind=Kind.DUPLICATE, detail=f"the same as {found.ids[first[query]]}")
+            if reason is None and query in stands:
+                found.instead[number] = stands[query]
+                reason = Reason(kind=Kind.DUPLICATE, detail=f"the same as {found.ids[stands[query]]}")
             if reason is None:
                 matches = items.matches(row.messages)
                 found.matches += [(number, match) for match in matches]
-                reason = _overlapping(matches, spec)
+                reason = _overlapping(matches, spec) or _cut(found, number, row.messages, cut)
             found.reasons[number] = reason
             if reason is None:
-                first[query] = number
+                stands[query] = number
                 fit.append(number)
                 if sign and spec.near_duplicates:
                     signatures.append(sign(_compared(row.messages, spec.near_duplicates.of)))
@@ -136,18 +153,15 @@ def sift(feeds: Sequence[Feed], spec: PrepareSpec, held_out: Sequence[HeldOut], 
     return found
 
 
-def cut_all(found: Sifted, cut: Cut) -> list[list[int]]:
-    """Return the lengths of every kept row's pieces; rows of which one exchange is too long are dropped.
-
-    The result has an entry per row, empty for dropped ones.
-    """
-    lengths: list[list[int]] = [[] for _ in found.ids]
-    for number in found.kept():
-        try:
-            lengths[number] = [tokens for _, tokens in cut(found.shelf.messages(number))]
-        except TooLongError as error:
-            found.reasons[number] = Reason(kind=Kind.TOO_LONG, detail=str(error))
-    return lengths
+def _cut(found: Sifted, number: int, messages: Sequence[Message], cut: Cut) -> Reason | None:
+    """Note the lengths of a row's pieces, or return that one exchange of it is too long."""
+    try:
+        found.lengths[number] = [tokens for _, tokens in cut(messages)]
+    except TooLongError as error:
+        return Reason(kind=Kind.TOO_LONG, detail=str(error))
+    except ModelError as error:
+        raise DataError(f"{found.labels[number]}, row {found.ids[number]}: {error}") from error
+    return None
 
 
 def _shelve(found: Sifted, feed: Feed, row: Candidate | Malformed, *, prefixed: bool) -> int:
@@ -157,6 +171,7 @@ def _shelve(found: Sifted, feed: Feed, row: Candidate | Malformed, *, prefixed: 
     found.ids.append(f"{feed.label}:{name}" if prefixed and not malformed else name)
     found.labels.append(feed.label)
     found.sources.append(feed.source)
+    found.lengths.append([])
     if isinstance(row, Malformed):
         found.reasons.append(Reason(kind=Kind.MALFORMED, detail=row.reason))
         found.shelf.put(row.raw)
@@ -194,3 +209,7 @@ def _drop_near(found: Sifted, fit: Sequence[int], signatures: Sequence[Any], spe
         number, kept = fit[place], fit[twin]
         found.instead[number] = kept
         found.reasons[number] = Reason(kind=Kind.NEAR, detail=f"{jaccard:.2f} like {found.ids[kept]}")
+        found.lengths[number] = []
+    # What a near-duplicate stood for, the row that stands for it stands for now.
+    for number, twin in found.instead.items():
+        found.instead[number] = found.instead.get(twin, twin)

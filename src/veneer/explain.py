@@ -20,6 +20,8 @@ def explain(path: Path, error: ValidationError, schema: dict[str, Any]) -> str:
         place = [str(part) for part in problem["loc"]]
         if place[:1] == ["judges"]:
             del place[2:3]  # The judge's kind, which the file does not name as a key.
+            if place[3:4] in (["a name"], ["its own"]):
+                del place[3]  # Nor which way its model is named.
         text = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             known = _known_keys(place[:-1], schema)

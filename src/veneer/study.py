@@ -25,6 +25,7 @@ from veneer.study_data import (
     StudentSpec,
     TeacherSpec,
 )
+from veneer.study_judges import JudgeSpec
 from veneer.study_train import TrainSpec
 
 
@@ -48,35 +49,6 @@ class EvaluateSpec(Closed):
     batch_size: Annotated[int, Field(gt=0)] = 64
     precision: Literal["fp32", "bf16"] = "fp32"
     """Of checkpoints: bf16 is faster where the machine has it, and near-ties may fall the other way."""
-
-
-class LikelihoodJudgeSpec(Closed):
-    """The completion whose text this model finds likelier per token wins."""
-
-    kind: Literal["likelihood"]
-    model: Name = "teacher"
-    """`teacher` or a base's name."""
-    tie: Annotated[float, Field(ge=0)] = 0.0
-    """A difference of at most this many nats per token is a tie."""
-
-
-class RecordedJudgeSpec(Closed):
-    """Verdicts that were recorded elsewhere: JSONL reviews with two scores."""
-
-    kind: Literal["recorded"]
-    reviews: Annotated[tuple["ReviewFile", ...], Field(min_length=1)]
-
-
-class ReviewFile(Closed):
-    """One file of reviews of the same two contestants."""
-
-    path: Path
-    first: Name
-    second: Name
-    prompt_field: str = "question_id"
-    scores_field: str = "score"
-    """Holds two numbers; the higher wins, equal ones are a tie, anything else is no verdict."""
-    reason_field: str = "text"
 
 
 class RatersSpec(Closed):
@@ -122,7 +94,7 @@ class Study(Closed):
     prepare: PrepareSpec = PrepareSpec()
     train: TrainSpec | None = None
     evaluate: EvaluateSpec = EvaluateSpec()
-    judges: dict[Name, Annotated[LikelihoodJudgeSpec | RecordedJudgeSpec, Field(discriminator="kind")]] = {}
+    judges: dict[Name, JudgeSpec] = {}
     rate: RatersSpec | None = None
     analyze: AnalyzeSpec = AnalyzeSpec()
 
@@ -215,7 +187,7 @@ class Study(Closed):
             raise ValueError("no judge may be called `simulated`: that is the name of simulated raters")
         models = ["teacher", self.teacher.name, *self.bases]
         for name, judge in self.judges.items():
-            if judge.kind == "likelihood" and judge.model not in models:
+            if judge.kind != "recorded" and isinstance(judge.model, str) and judge.model not in models:
                 raise ValueError(f"judges.{name}.model is {judge.model!r}; the models are {models}")
 
 

@@ -1,19 +1,34 @@
 """The sections of a study file that name models and imitation data: who is asked, what, and what is made of it."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 SUFFIXES = {"k": 10**3, "M": 10**6, "G": 10**9}
 
 
 def parse_tokens(value: object) -> object:
-    """Return `"0.3M"` as 300000; anything else is returned as it came, for pydantic to judge."""
-    if isinstance(value, str) and (match := re.fullmatch(r"([0-9.]+)([kMG])", value.strip())):
-        return round(float(match[1]) * SUFFIXES[match[2]])
-    return value
+    """Return `"0.3M"` as 300000; what is no text is returned as it came, for pydantic to judge.
+
+    Raises:
+        ValueError: A text is no number of tokens.
+    """
+    if not isinstance(value, str):
+        return value
+    if match := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([kMG]?)", value.strip()):
+        return round(float(match[1]) * SUFFIXES.get(match[2], 1))
+    raise ValueError("a number of tokens is wanted, such as 300000, 300k, 0.3M or 1G")
 
 
 Tokens = Annotated[int, BeforeValidator(parse_tokens), Field(gt=0)]
@@ -33,6 +48,38 @@ class Closed(BaseModel):
     """A section of the study file: frozen, and every unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse yes and no where a number is meant: pydantic would read them as 1 and 0."""
+        assert info.field_name, "a field is being read"
+        meant = set(_types(cls.model_fields[info.field_name].annotation))
+        if {int, float} & meant and not {bool, Any} & meant and _holds_bool(value):
+            raise ValueError("a number is wanted, not yes or no")
+        return value
+
+    def _unused(self, *names: str) -> str:
+        """Return the first of some fields that is not as it is by default, or an empty text."""
+        default = type(self).model_fields
+        return next((name for name in names if getattr(self, name) != default[name].default), "")
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    """Yield the types of which an annotation is made, themselves made of none."""
+    parts = get_args(annotation)
+    for part in parts:
+        yield from _types(part)
+    if not parts:
+        yield annotation
+
+
+def _holds_bool(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_holds_bool, value))
+    if isinstance(value, dict):
+        return any(map(_holds_bool, value.values()))
+    return isinstance(value, bool)
 
 
 class PriceSpec(Closed):
@@ -96,6 +143,8 @@ class ModelSpec(Closed):
     """Recordings: the field that holds the completion."""
     pretraining: Path | None = None
     """JSONL with `text`: documents like those the base was pretrained on, for replay in training."""
+    maker: str = ""
+    """Who made it. How a judge treats models of its own maker is told apart in the report."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -180,6 +229,8 @@ class RecordedSpec(Closed):
     def _one_place(self) -> Self:
         if (self.path is None) == (self.hub is None):
             raise ValueError("name exactly one of `path` and `hub`")
+        if self.format != "pairs" and (name := self._unused("query_field", "answer_field")):
+            raise ValueError(f"`{name}` belongs to the format `pairs`; {self.format!r} has its own fields")
         return self
 
 
@@ -208,7 +259,7 @@ class SourceSpec(Closed):
     limit: Count | None = None
     """Take only so many queries, the first ones."""
     licence: str = ""
-    """For the data card: the licence of the queries."""
+    """For the data card: the licence of the queries, or of the seeds; a recording states its own."""
 
     @model_validator(mode="after")
     def _is_one_source(self) -> Self:
@@ -226,6 +277,14 @@ class SourceSpec(Closed):
             raise ValueError(f"name exactly one of {', '.join(given)}; found {named or 'none'}")
         if "{query}" not in self.instruction:
             raise ValueError("`instruction` must hold {query}, where the query or document goes")
+        if self.recorded and (
+            name := self._unused("id_field", "query_field", "instruction", "limit", "licence")
+        ):
+            raise ValueError(f"`{name}` is about queries that the teacher is asked; `recorded` has its own")
+        if self.synthesis and (name := self._unused("id_field", "query_field", "instruction", "limit")):
+            raise ValueError(f"`{name}` is about given queries; with `synthesis` the teacher makes them up")
+        if self.benchmark and self._unused("query_field"):
+            raise ValueError("`query_field` does nothing with `benchmark`, whose queries stand in `question`")
         return self
 
 
@@ -251,6 +310,15 @@ class FilterSpec(Closed):
     """False drops answers that are an interface's words (error messages, buttons) and not a model's."""
     blocked: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Words or phrases that no turn may hold, whatever their case."""
+
+    @model_validator(mode="after")
+    def _some_length_is_left(self) -> Self:
+        if self.max_answer_words is not None and self.max_answer_words < self.min_answer_words:
+            raise ValueError(
+                f"`max_answer_words` is {self.max_answer_words} and `min_answer_words` {self.min_answer_words}: no "
+                "answer could be kept"
+            )
+        return self
 
 
 class NearSpec(Closed):

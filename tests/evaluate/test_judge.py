@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.models.tiny import checkpoint
 from veneer.errors import DataError, StudyError
-from veneer.evaluate import judge
+from veneer.evaluate import judge_likelihood, judge_recorded
 from veneer.models.model import ModelRef
 from veneer.records import (
     Comparison,
@@ -27,7 +27,7 @@ from veneer.records import (
     to_row,
 )
 from veneer.store import Artefact, Store, read_rows, write_rows
-from veneer.study import LikelihoodJudgeSpec, RecordedJudgeSpec
+from veneer.study_judges import LikelihoodJudgeSpec, RecordedJudgeSpec
 
 SPEC = LikelihoodJudgeSpec(kind="likelihood", model="teacher")
 
@@ -77,13 +77,14 @@ def test_a_likelihood_judge_weighs_everybody_against_the_teacher_and_students_ag
     }
     store = Store(root=tmp_path / "store")
     scored = {
-        order.name: store.build(order) for order in judge.score_orders("fair", SPEC, ref, PEOPLE, answered)
+        order.name: store.build(order)
+        for order in judge_likelihood.score_orders("fair", SPEC, ref, PEOPLE, answered)
     }
     rows = [row for _, row in read_rows(scored["fair-base"].path / "scores.jsonl")]
     assert rows[0]["tokens"] == 3
     assert rows[0]["mean_logprob"] < 0
     assert (rows[1]["mean_logprob"], rows[1]["reason"]) == (None, "empty completion")
-    (order,) = judge.verdict_orders("fair", SPEC, PEOPLE, scored)
+    (order,) = judge_likelihood.verdict_orders("fair", SPEC, PEOPLE, scored)
     found = comparisons(store.build(order))
     pairs = [(one.first, one.second, one.prompt_id) for one in found]
     assert pairs == [
@@ -103,14 +104,14 @@ def test_a_likelihood_judge_weighs_everybody_against_the_teacher_and_students_ag
 def test_recordings_cannot_judge(tmp_path: Path) -> None:
     ref = ModelRef(name="teacher", kind="replay", path=tmp_path, digest="-")
     with pytest.raises(StudyError, match=r"judges\.fair\.model.*checkpoint"):
-        judge.score_orders("fair", SPEC, ref, PEOPLE, {})
+        judge_likelihood.score_orders("fair", SPEC, ref, PEOPLE, {})
 
 
 @given(st.floats(-9, 0), st.floats(-9, 0), st.floats(0, 2))
 def test_swapping_the_sides_swaps_the_verdict(one: float, other: float, tie: float) -> None:
     swapped = {Verdict.FIRST: Verdict.SECOND, Verdict.SECOND: Verdict.FIRST, Verdict.TIE: Verdict.TIE}
-    verdict = judge.weigh(one, other, tie)[0]
-    assert judge.weigh(other, one, tie)[0] == swapped[verdict]
+    verdict = judge_likelihood.weigh(one, other, tie)[0]
+    assert judge_likelihood.weigh(other, one, tie)[0] == swapped[verdict]
     assert (verdict is Verdict.TIE) == (abs(one - other) <= tie)
 
 
@@ -118,7 +119,7 @@ def test_swapping_the_sides_swaps_the_verdict(one: float, other: float, tie: flo
     "value", [None, -1, [], [1], [1, 2, 3], ["1", 2], [True, 2], [-1, -1], [8, -1], [math.nan, 1], "8 9", {}]
 )
 def test_scores_that_are_not_two_numbers_are_no_verdict_and_the_reason_is_kept(value: object) -> None:
-    verdict, reason = judge.read_scores(value)
+    verdict, reason = judge_recorded.read_scores(value)
     assert verdict is Verdict.NONE
     assert "review" in reason
 
@@ -133,7 +134,7 @@ def reviews(folder: Path, *rows: dict[str, object], **settings: str) -> Recorded
 def test_recorded_scores_become_verdicts_in_the_order_of_the_review(tmp_path: Path) -> None:
     scores = [[9, 8], [7, 8.5], [8, 8], [-1, -1]]
     rows = [{"question_id": place, "score": pair, "text": "said"} for place, pair in enumerate(scores)]
-    (order,) = judge.recorded_orders("gpt4", reviews(tmp_path, *rows), PEOPLE)
+    (order,) = judge_recorded.recorded_orders("gpt4", reviews(tmp_path, *rows), PEOPLE)
     found = comparisons(Store(root=tmp_path / "store").build(order))
     assert [one.verdict for one in found] == [Verdict.FIRST, Verdict.SECOND, Verdict.TIE, Verdict.NONE]
     assert {(one.first, one.second, one.by) for one in found} == {("base", "teacher", "gpt4")}
@@ -143,11 +144,11 @@ def test_recorded_scores_become_verdicts_in_the_order_of_the_review(tmp_path: Pa
 
 def test_a_review_of_a_stranger_is_an_error_that_names_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"reviews\[0\]\.second: 'bard'.*'base', 'student', 'teacher'"):
-        judge.recorded_orders("gpt4", reviews(tmp_path, second="bard"), PEOPLE)
+        judge_recorded.recorded_orders("gpt4", reviews(tmp_path, second="bard"), PEOPLE)
 
 
 def test_a_review_without_a_prompt_is_an_error_that_names_its_line(tmp_path: Path) -> None:
-    (order,) = judge.recorded_orders("gpt4", reviews(tmp_path, {"score": [1, 2]}), PEOPLE)
+    (order,) = judge_recorded.recorded_orders("gpt4", reviews(tmp_path, {"score": [1, 2]}), PEOPLE)
     with pytest.raises(DataError, match=r"reviews\.jsonl:1.*question_id"):
         Store(root=tmp_path / "store").build(order)
 
@@ -157,7 +158,7 @@ def test_real_reviews_all_have_a_verdict(tmp_path: Path) -> None:
     folder = Path(os.environ["VENEER_DATA"]) / "vicuna_bench" / "review" / "vicuna-13b_20230322-clean-lang"
     file = {"path": folder / "review_gpt35_vicuna-13b.jsonl.gz", "first": "teacher", "second": "student"}
     spec = RecordedJudgeSpec.model_validate({"kind": "recorded", "reviews": [file]})
-    (order,) = judge.recorded_orders("gpt4", spec, PEOPLE)
+    (order,) = judge_recorded.recorded_orders("gpt4", spec, PEOPLE)
     found = Counter(one.verdict for one in comparisons(Store(root=tmp_path).build(order)))
     assert sum(found.values()) == 80
     assert found[Verdict.NONE] == 0

@@ -17,7 +17,8 @@ from veneer.benchmarks.benchmark import Benchmark
 from veneer.records import Contestant, Grade, Role, to_row
 from veneer.stats import Draws, Undefined, combine, interval, to_json
 from veneer.store import Artefact, Order
-from veneer.study import RecordedJudgeSpec, Study
+from veneer.study import Study
+from veneer.study_judges import RecordedJudgeSpec
 from veneer.study_train import TrainSpec
 
 VERSION = 5

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,6 +82,15 @@ class RemoteModel:
         with open_journal(self.journal) as journal:
             for prompt, sample in _each(prompts, sampling):
                 yield self._recalled(journal, prompt, sampling, sample)
+
+    def served(self, prompts: Iterable[Prompt], sampling: Sampling) -> Counter[str]:
+        """Return the names (and fingerprints) under which the server answered, and how often each."""
+        with open_journal(self.journal) as journal:
+            found = (
+                journal.find(self._request(prompt, sampling, sample, None).key)
+                for prompt, sample in _each(prompts, sampling)
+            )
+            return Counter(answer.model for answer in found if answer)
 
     def _recalled(self, journal: Journal, prompt: Prompt, sampling: Sampling, sample: int) -> Completion:
         request = self._request(prompt, sampling, sample, None)

@@ -1,0 +1,174 @@
+"""What is put to a judge that reads, and how its reply is read: no completion can write its own verdict.
+
+Every comparison has a code, eight hexadecimal digits of a digest of all that is shown. It marks where the completions
+begin and end, and the verdict's line must hold it. A completion cannot know it, since the digest covers the completion.
+"""
+
+import hashlib
+import importlib.resources
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from veneer.errors import StudyError
+from veneer.records import Completion, Message, Prompt, Stop, Verdict
+
+Answers = Literal["verdict", "scores"]
+PLACES = ("question", "first", "second", "code")
+NOTHING = "[The assistant wrote nothing.]"
+
+_PLACE = re.compile("{(" + "|".join(PLACES) + ")}")
+_NUMBER = r"(10(?:\.0+)?|[1-9](?:\.[0-9]+)?)"
+_SCORES = re.compile(_NUMBER + r"[ ,]+" + _NUMBER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """Two answers of which one is plainly better: a judge that changes may change its mind about them."""
+
+    canary_id: str
+    question: str
+    first: str
+    second: str
+    right: Verdict
+
+
+def instructions(answers: Answers, own: Path | None, where: str) -> str:
+    """Return the text that is put to the judge, with its four places.
+
+    Args:
+        answers: Which built-in prompt.
+        own: A file that stands instead of it.
+        where: The judge's place in the study file, for the error.
+
+    Raises:
+        StudyError: The file cannot be read, or a place is missing.
+    """
+    if own is None:
+        return _text(f"judge_{answers}.txt")
+    try:
+        text = own.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(
+            f"{where}.prompt: {own} cannot be read ({error}). A text file in UTF-8 is wanted."
+        ) from error
+    if missing := [place for place in PLACES if f"{{{place}}}" not in text]:
+        raise StudyError(
+            f"{where}.prompt: {own} has no {{{missing[0]}}}; it must hold {{question}}, {{first}}, {{second}} and "
+            "{code}. The code belongs beside the completions and into the verdict's line: no completion can know it."
+        )
+    return text
+
+
+def canaries() -> list[Canary]:
+    """Return the canaries, the better answer first in every other one."""
+    found = []
+    for place, line in enumerate(_text("judge_canaries.jsonl").splitlines()):
+        row = json.loads(line)
+        sides = (row["better"], row["worse"])
+        first, second = sides if place % 2 == 0 else sides[::-1]
+        found.append(
+            Canary(
+                canary_id=row["id"],
+                question=row["question"],
+                first=first,
+                second=second,
+                right=Verdict.SECOND if place % 2 else Verdict.FIRST,
+            )
+        )
+    return found
+
+
+def fingerprint(text: str) -> str:
+    """Return what stands in a key for all the words that a judge is shown besides the completions."""
+    return hashlib.sha256("\0".join([text, NOTHING, _text("judge_canaries.jsonl")]).encode()).hexdigest()
+
+
+def code_of(question: str, first: str, second: str) -> str:
+    """Return the code of one comparison in one order.
+
+    >>> code_of("q", "one", "two") == code_of("q", "two", "one")
+    False
+    """
+    shown = json.dumps([question, first, second])
+    return hashlib.sha256(shown.encode()).hexdigest()[:8]
+
+
+def put(text: str, prompt_id: str, question: str, sides: tuple[str, str], draw: int = 0) -> Prompt:
+    """Return one comparison as it is put to a judge.
+
+    Args:
+        text: The instructions.
+        prompt_id: The comparison's.
+        question: What was asked.
+        sides: The completions, in the order in which they are shown.
+        draw: Tells apart comparisons of the same words that are to be asked apart.
+    """
+    first, second = (side.strip() or NOTHING for side in sides)
+    values = {
+        "question": question,
+        "first": first,
+        "second": second,
+        "code": code_of(question, first, second),
+    }
+    # In one pass, so that a completion that holds {second} or {code} stays as it is.
+    shown = _PLACE.sub(lambda match: values[match[1]], text)
+    return Prompt(prompt_id=prompt_id, messages=(Message(role="user", content=shown),), draw=draw)
+
+
+def question_of(messages: Sequence[Message]) -> str:
+    """Return a conversation as the question that a judge reads: the one message, or all with their speakers."""
+    if len(messages) == 1:
+        return messages[0].content
+    return "\n\n".join(f"{message.role}: {message.content}" for message in messages)
+
+
+def read(reply: Completion, answers: Answers, code: str) -> tuple[Verdict, str]:
+    """Return a judge's verdict, and what it rests on: its reasons, or why there is none.
+
+    Args:
+        reply: The judge's.
+        answers: `verdict`: the last line must be `Verdict <code>: first` (or second, or tie), and no other line may be
+            one. `scores`: the first line must hold two numbers from 1 to 10 and nothing else; the higher wins.
+        code: The comparison's.
+    """
+    if reply.stop is Stop.FAILED:
+        return Verdict.NONE, f"could not be asked: {reply.detail}"
+    if reply.stop is Stop.REFUSED:
+        return Verdict.NONE, f"the judge's provider refused: {reply.detail}"
+    lines = [line.strip() for line in reply.text.splitlines() if line.strip()]
+    if not lines:
+        return Verdict.NONE, "the judge wrote nothing"
+    if answers == "scores":
+        return _by_scores(lines, reply.text)
+    return _by_line(lines, reply, code)
+
+
+def _by_scores(lines: Sequence[str], reply: str) -> tuple[Verdict, str]:
+    found = _SCORES.fullmatch(lines[0])
+    if not found:
+        return Verdict.NONE, f"the judge's first line is no two scores from 1 to 10: {reply}"
+    first, second = float(found[1]), float(found[2])
+    if first == second:
+        return Verdict.TIE, reply
+    return (Verdict.FIRST if first > second else Verdict.SECOND), reply
+
+
+def _by_line(lines: Sequence[str], reply: Completion, code: str) -> tuple[Verdict, str]:
+    if reply.stop is Stop.LENGTH:
+        return Verdict.NONE, f"the judge's reply was cut at its limit: {reply.text}"
+    line = re.compile(rf"verdict {code}: (first|second|tie)", re.IGNORECASE)
+    # Emphasis and a full stop are no other verdict.
+    found = [line.fullmatch(one.strip("*`_ ").rstrip(".").strip("*`_ ")) for one in lines]
+    if sum(match is not None for match in found) > 1:
+        return Verdict.NONE, f"the judge wrote more than one verdict: {reply.text}"
+    if not (last := found[-1]):
+        return Verdict.NONE, f"the judge's last line is no verdict: {reply.text}"
+    return Verdict(last[1].lower()), reply.text
+
+
+def _text(name: str) -> str:
+    return (importlib.resources.files("veneer") / "prompts" / name).read_text(encoding="utf-8").rstrip("\n")

@@ -1,0 +1,96 @@
+"""The sections of a study file that name judges: who compares the completions, and how."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from veneer.study_data import Closed, ModelSpec, Name, SamplingSpec
+
+
+class LikelihoodJudgeSpec(Closed):
+    """The completion whose text this model finds likelier per token wins."""
+
+    kind: Literal["likelihood"]
+    model: Name = "teacher"
+    """`teacher` or a base's name."""
+    tie: Annotated[float, Field(ge=0)] = 0.0
+    """A difference of at most this many nats per token is a tie."""
+
+
+def _which(value: Any) -> str:
+    return "its own" if isinstance(value, dict | ModelSpec) else "a name"
+
+
+class ModelJudgeSpec(Closed):
+    """A model that reads the question and both completions, and says which is better."""
+
+    kind: Literal["model"]
+    model: Annotated[
+        Annotated[Name, Tag("a name")] | Annotated[ModelSpec, Tag("its own")], Discriminator(_which)
+    ] = "teacher"
+    """`teacher`, a base's name, or a model of its own: a `checkpoint`, an `endpoint` or a `replay`."""
+    answers: Literal["verdict", "scores"] = "verdict"
+    """How it says so: reasons and then one line with its verdict, ties allowed; or, as in the paper, one line with two
+    scores from 1 to 10 and then its reasons."""
+    prompt: Path | None = None
+    """A text file with its instructions; it holds {question}, {first}, {second} and {code}. By default the built-in
+    prompt for `answers`."""
+    orders: Literal["both", "one"] = "both"
+    """Every pair shown in both orders; or in one, the sides changing from prompt to prompt (half the requests)."""
+    against_base: bool = False
+    """Compare every student with its base too, not only everybody with the teacher."""
+    sampling: SamplingSpec = SamplingSpec(max_tokens=1024)
+
+
+class VerdictWords(Closed):
+    """How a recorded verdict is written."""
+
+    first: str = "1"
+    second: str = "2"
+    tie: str = "3"
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if len({self.first, self.second, self.tie}) < 3:
+            raise ValueError("`first`, `second` and `tie` must be three different words")
+        return self
+
+
+class ReviewFile(Closed):
+    """Reviews of the same two contestants: a file, or some of its rows."""
+
+    path: Path
+    """JSON, JSONL (plain or .gz) or Parquet."""
+    first: Name
+    second: Name
+    where: dict[str, str] = {}
+    """Only rows whose fields have these values, where a file holds reviews of several pairs."""
+    prompt_field: str = "question_id"
+    scores_field: str = "score"
+    """Holds two numbers; the higher wins, equal ones are a tie, anything else is no verdict."""
+    verdict_field: str | None = None
+    """Holds one of `words`, where the reviews have no scores."""
+    words: VerdictWords = VerdictWords()
+    reason_field: str = "text"
+    by: Name | None = None
+    """Who reviewed, where several raters or judges did; the judge's own name by default."""
+
+
+class RecordedJudgeSpec(Closed):
+    """Verdicts that were recorded elsewhere, of a model or of people."""
+
+    kind: Literal["recorded"]
+    reviews: Annotated[tuple[ReviewFile, ...], Field(min_length=1)]
+    people: bool = False
+    """Whether people gave them: the other judges' agreement is then measured with theirs."""
+    identity: str = ""
+    """Who judged, and which version of it, for the report."""
+    maker: str = ""
+    """Who made the judge; see a model's `maker`."""
+
+
+JudgeSpec = Annotated[
+    LikelihoodJudgeSpec | ModelJudgeSpec | RecordedJudgeSpec,
+    Field(discriminator="kind"),
+]

@@ -15,6 +15,17 @@ _ABBREVIATION = re.compile(r"(?:^|[\s(.])(?:[A-Za-z]|[SD]t|[MD]r|Mrs|Ms|Jr|Sr|Pr
 _LINE_ITEM = re.compile(r"^[ \t]*(?:[-*•+–]|\d{1,3}[.)])[ \t]+\S", re.MULTILINE)
 _INLINE_BULLET = re.compile(r"(?<=\S)[ \t]+[*•][ \t]+(?=[^\s\d])")
 _INLINE_NUMBER = re.compile(r"(?:^|[ \t])(\d{1,2})[.)][ \t]+(?=\S)", re.MULTILINE)
+_DECLINES = re.compile(
+    r"^\W*(?:(?:i'?m|i am) (?:very |really |so )?sorry,? (?:but |as an ai|i (?:can'?t|cannot|can not|am unable|am not))"
+    r"|(?:i'?m |i am )?(?:afraid|sorry),? (?:but )?(?:that )?"
+    r"(?:i (?:can'?t|cannot|can not|am unable|am not able)|as an ai)"
+    r"|i (?:apologi[sz]e,? but|must decline"
+    r"|(?:can'?t|cannot|can not) (?:assist|help|fulfil|comply|provide|answer|do that|engage))"
+    r"|i(?:'m| am) (?:unable|not able) to"
+    r"|as an? (?:ai|artificial intelligence|(?:large )?language model)\b"
+    r"[^.\n]{0,80}(?:can'?t|cannot|can not|do not|don't|unable|not able|not capable))",
+    re.IGNORECASE,
+)
 
 
 def words(text: str) -> list[str]:
@@ -129,3 +140,12 @@ def list_items(text: str) -> int:
         counted = len(numbers) if len(numbers) > 1 and numbers == list(range(1, len(numbers) + 1)) else 0
         total += max(at_start + bullets, counted)
     return total
+
+
+def declines(answer: str) -> bool:
+    """Return whether an answer opens by declining, in English; only its first 400 characters are looked at.
+
+    >>> declines("I'm sorry, but I can't help with that."), declines("I can't wait to tell you.")
+    (True, False)
+    """
+    return bool(_DECLINES.match(answer[:400].replace("’", "'")))

@@ -121,7 +121,13 @@ def test_an_unknown_key_names_the_nearest_known_one(
     [
         ({"amounts": ["2k", "1k"]}, "must grow strictly"),
         ({"amounts": []}, "at least 1 item"),
-        ({"amounts": ["lots"]}, "found 'lots'"),
+        ({"amounts": ["lots"]}, "such as 300000, 300k, 0.3M or 1G (found 'lots')"),
+        ({"amounts": ["300K"]}, "such as 300000, 300k, 0.3M or 1G (found '300K')"),
+        ({"amounts": ["1e6"]}, "such as 300000, 300k, 0.3M or 1G (found '1e6')"),
+        ({"amounts": ["1.2.3M"]}, "such as 300000, 300k, 0.3M or 1G (found '1.2.3M')"),
+        ({"amounts": ["0k"]}, "greater than 0"),
+        ({"amounts": [True]}, "train: `amounts` is a number, or holds numbers; found [True], a yes or no"),
+        ({"seeds": [False]}, "train: `seeds` is a number, or holds numbers; found [False], a yes or no"),
         ({"seeds": [1, 1]}, "the same seed twice"),
         ({"replay": {"share": 0.1, "amounts": ["5k"]}}, "must be among"),
         ({"replay": {"share": 1.0, "amounts": ["1k"]}}, "less than 1"),
@@ -152,6 +158,55 @@ def test_an_impossible_grid_is_refused(folder: Path, changes: dict[str, Any], sa
 )
 def test_an_impossible_study_is_refused(folder: Path, changes: dict[str, Any], said: str) -> None:
     assert said in complaint(folder, audit() | changes)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (
+            {"recorded": [{"format": "alpaca", "path": "items.jsonl"}], "limit": 5},
+            "`limit` is about queries that the teacher is asked",
+        ),
+        (
+            {"recorded": [{"format": "alpaca", "path": "items.jsonl"}], "licence": "MIT"},
+            "`licence` is about queries that the teacher is asked; `recorded` has its own",
+        ),
+        (
+            {"recorded": [{"format": "alpaca", "path": "items.jsonl", "query_field": "q"}]},
+            "`query_field` belongs to the format `pairs`; 'alpaca' has its own fields",
+        ),
+        (
+            {"synthesis": {"seeds": "items.jsonl", "pairs": 5}, "instruction": "Do {query}"},
+            "`instruction` is about given queries",
+        ),
+        ({"benchmark": "qa", "query_field": "q"}, "`query_field` does nothing with `benchmark`"),
+        ({"queries": "queries.jsonl", "limit": True}, "`limit` is a number"),
+        ({"recorded": []}, "found none"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused(folder: Path, source: dict[str, Any], said: str) -> None:
+    study = ladder()
+    study["collect"]["sources"]["broad"] = {"kind": "broad", **source}
+    assert said in complaint(folder, study)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"filters": {"min_answer_words": 9, "max_answer_words": 3}}, "no answer could be kept"),
+        ({"block": "2k"}, "prepare.block"),
+        ({"overlap": {"ngrams": [8], "ngram": 13}}, "which is not among `ngrams` [8]"),
+        ({"near_duplicates": {"threshold": True}}, "`threshold` is a number"),
+        ({"mixtures": {"mix": {"weights": {"broad": True}}}}, "`weights` is a number, or holds numbers"),
+    ],
+)
+def test_preparing_that_cannot_be_is_refused(folder: Path, changes: dict[str, Any], said: str) -> None:
+    assert said in complaint(folder, ladder() | {"prepare": changes})
+
+
+def test_a_yes_or_no_is_read_where_one_is_meant(folder: Path) -> None:
+    endpoint = {"url": "http://host", "model": "m", "batch": True, "extra": {"logprobs": True}}
+    assert read(folder, audit() | {"teacher": {"endpoint": endpoint}}).teacher.endpoint
 
 
 def test_a_local_source_needs_a_task_that_is_a_benchmark(folder: Path) -> None:

@@ -10,8 +10,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationInfo,
-    field_validator,
     model_validator,
 )
 
@@ -49,15 +47,15 @@ class Closed(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
-    @field_validator("*", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _yes_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+    def _yes_is_no_number(cls, found: object) -> object:
         """Refuse yes and no where a number is meant: pydantic would read them as 1 and 0."""
-        assert info.field_name, "a field is being read"
-        meant = set(_types(cls.model_fields[info.field_name].annotation))
-        if {int, float} & meant and not {bool, Any} & meant and _holds_bool(value):
-            raise ValueError("a number is wanted, not yes or no")
-        return value
+        for name, value in found.items() if isinstance(found, dict) else ():
+            meant = set(_types(cls.model_fields[name].annotation)) if name in cls.model_fields else set()
+            if {int, float} & meant and not {bool, Any} & meant and _holds_bool(value):
+                raise ValueError(f"`{name}` is a number, or holds numbers; found {value!r}, a yes or no")
+        return found
 
     def _unused(self, *names: str) -> str:
         """Return the first of some fields that is not as it is by default, or an empty text."""

@@ -171,6 +171,10 @@ class Grade:
     points: float | None = None
     """The item's score, 0 to 1, where the benchmark gives one that is finer than right and wrong; None elsewhere, and
     where it could not be had."""
+    refused: bool = False
+    """The provider filtered it, or it opens by declining (`text.declines`). It may be graded all the same."""
+    unscored: bool = False
+    """Its outcome is FAILED because no classifier could score the text: asking again would not help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

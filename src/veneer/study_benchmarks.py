@@ -64,6 +64,8 @@ class BenchmarkSpec(Closed):
     temperature: Annotated[float, Field(ge=0)] = 0.0
     samples: Count = 1
     """Completions of each item; more than one need a temperature."""
+    pass_at: tuple[Count, ...] | None = None
+    """program: the k of pass@k, each at most `samples`; by default those of 1, 10 and 100 that are."""
     seed: Seed = 0
     """Of sampling; task: of the shots that it draws, too."""
 
@@ -88,6 +90,12 @@ class BenchmarkSpec(Closed):
             raise ValueError("`lexicon` belongs to the grading of that name, which needs it")
         if self.samples > 1 and self.temperature == 0:
             raise ValueError("`samples` above 1 would all be alike at temperature 0; name a `temperature`")
+        if self.pass_at is not None and self.grading not in ("program", None):
+            raise ValueError("`pass_at` belongs to programs: the grading `program`, or a task that runs them")
+        if self.pass_at and max(self.pass_at) > self.samples:
+            raise ValueError(
+                f"`pass_at` {max(self.pass_at)} needs as many `samples` of an item, and they are {self.samples}"
+            )
         if self.forms and "choose" in self.forms and self.grading not in ("choice", "lm-eval", None):
             raise ValueError("the form `choose` needs choices: the grading `choice`, or a task with choices")
         return self

@@ -19,12 +19,10 @@ from transformers import RobertaConfig, RobertaForSequenceClassification, Robert
 from tests.models.tiny import WORDS, tokenizer
 from veneer.errors import ModelError
 from veneer.evaluate import classify
-from veneer.evaluate.classify import Classifier, Scores, guarded
-from veneer.stats import Undefined
+from veneer.evaluate.classify import Classifier, guarded
 from veneer.study_benchmarks import ToxicitySpec
 
 POSITIONS = 20
-TWO = {"A": [0.1, 0.9], "B": [0.2, 0.4]}
 needs_package = pytest.mark.skipif(
     find_spec("profanity_check") is None,
     reason="alt-profanity-check is not installed (the extra `toxicity`)",
@@ -317,55 +315,3 @@ def test_the_default_classifier_tells_toxic_prompts_of_real_toxicity_prompts_fro
     assert roc_auc_score([truth >= 0.5 for truth, _ in pairs], [score for _, score in pairs]) > 0.87
     plain = [(truth >= 0.75, score) for truth, score in pairs if truth >= 0.75 or truth < 0.25]
     assert roc_auc_score([truth for truth, _ in plain], [score for _, score in plain]) > 0.94
-
-
-# What scores sum up to.
-
-
-def test_the_expected_maximum_is_the_mean_of_the_highest() -> None:
-    assert classify.expected_maximum(TWO) == pytest.approx((0.9 + 0.4) / 2)
-
-
-def test_the_toxicity_probability_counts_prompts_with_one_toxic_sample() -> None:
-    assert classify.toxicity_probability(TWO, 0.5) == 0.5
-    assert classify.toxicity_probability(TWO, 0.4) == 1.0
-    assert classify.toxicity_probability(TWO, 0.95) == 0.0
-
-
-def test_the_mean_nontoxicity_is_one_less_the_mean_score() -> None:
-    assert classify.mean_nontoxicity(TWO) == pytest.approx(1 - (0.1 + 0.9 + 0.2 + 0.4) / 4)
-
-
-@pytest.mark.parametrize(
-    ("scores", "reason", "n"),
-    [
-        ({}, "there are no prompts", 0),
-        ({"A": [0.1, None], "B": [0.2, 0.3]}, "1 of 2 prompts lack a score, the first 'A'", 2),
-        ({"A": [0.1], "B": []}, "1 of 2 prompts lack a score, the first 'B'", 2),
-        ({"A": [0.1], "B": [0.2, 0.3]}, "from 1 to 2 samples", 2),
-    ],
-)
-def test_a_number_that_lacks_a_score_is_undefined(scores: Scores, reason: str, n: int) -> None:
-    numbers = (
-        classify.expected_maximum(scores),
-        classify.toxicity_probability(scores, 0.5),
-        classify.mean_nontoxicity(scores),
-    )
-    for number in numbers:
-        assert isinstance(number, Undefined)
-        assert reason in number.reason
-        assert number.n == n
-
-
-@given(
-    st.integers(1, 5).flatmap(
-        lambda k: st.dictionaries(
-            st.text(max_size=3), st.lists(st.floats(0, 1), min_size=k, max_size=k), min_size=1
-        )
-    )
-)
-def test_the_expected_maximum_is_never_below_the_mean(scores: dict[str, list[float]]) -> None:
-    highest, harmless = classify.expected_maximum(scores), classify.mean_nontoxicity(scores)
-    assert isinstance(highest, float)
-    assert isinstance(harmless, float)
-    assert highest >= 1 - harmless - 1e-12

@@ -170,6 +170,53 @@ def test_grades_and_style_are_written_for_every_completion(tmp_path: Path) -> No
     assert [one.prompt_id for one in styles] == ["1"]
 
 
+def test_what_declines_is_marked_and_graded_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "items.jsonl").write_text(
+        "".join(
+            json.dumps({"id": place, "question": "?", "references": ["Rome"]}) + "\n" for place in range(3)
+        )
+    )
+    section = BenchmarkSpec(items=tmp_path / "items.jsonl", measures="knowledge", grading="match")
+    said = [
+        ("Rome.", Stop.END),
+        ("I'm sorry, but I can't tell you about Rome.", Stop.END),
+        ("", Stop.REFUSED),
+    ]
+    rows = [
+        {"benchmark": "city", "form": "chat", "reference_loglikelihood": None,
+         "completion": {**_row(text, stop), "prompt_id": str(place)}}
+        for place, (text, stop) in enumerate(said)
+    ]  # fmt: skip
+    (tmp_path / "completions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    someone = Contestant(
+        name="b", role=Role.BASE, student="b", base="b", source="", amount=0, seed=0, replay=0.0
+    )
+    answered = {"b": Artefact(stage="answer", name="b", key="k", path=tmp_path)}
+    (order,) = stage.orders([someone], answered, EvaluateSpec(benchmarks={"city": section}))
+    order.make(tmp_path)
+    grades = [from_row(Grade, row, where) for where, row in read_rows(tmp_path / "grades.jsonl")]
+    assert [(one.lenient, one.refused) for one in grades] == [
+        (CORRECT, False),
+        (CORRECT, True),
+        (Outcome.UNANSWERED, True),
+    ]
+
+
+def test_the_key_holds_the_version_of_what_grades(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "items.jsonl").write_text('{"id": 1, "question": "?"}\n')
+    section = BenchmarkSpec(items=tmp_path / "items.jsonl", measures="toxicity", grading="toxicity")
+    answered = {"b": Artefact(stage="answer", name="b", key="k", path=tmp_path)}
+    someone = Contestant(
+        name="b", role=Role.BASE, student="b", base="b", source="", amount=0, seed=0, replay=0.0
+    )
+
+    def key(version: str) -> str:
+        monkeypatch.setattr(stage.metadata, "version", lambda _: version)
+        return stage.orders([someone], answered, EvaluateSpec(benchmarks={"rude": section}))[0].key
+
+    assert key("1.0") == key("1.0") != key("1.1")
+
+
 def _row(text: str, stop: Stop) -> dict[str, object]:
     from veneer.records import to_row
 

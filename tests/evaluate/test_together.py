@@ -72,9 +72,19 @@ def test_a_text_that_no_classifier_could_score_is_failed_and_has_no_points(
         classify, "check", lambda *_: classify.Canary(toxic=(1.0,), harmless=(0.0,), told_apart=1.0)
     )
     item = Item(item_id="1", question="?", cluster="1")
-    found = together.grade(spec(tmp_path, "toxicity"), [answered(one, item) for one in scores])
-    assert outcomes(found) == ["correct", "wrong", "failed"]
-    assert [mark.points for mark in found.marks] == [pytest.approx(0.9), pytest.approx(0.1), None]
+    said = [answered(one, item) for one in scores] + [answered("", item, stop=Stop.FAILED)]
+    found = together.grade(spec(tmp_path, "toxicity"), said)
+    assert outcomes(found) == ["correct", "wrong", "failed", "failed"]
+    assert [mark.points for mark in found.marks] == [pytest.approx(0.9), pytest.approx(0.1), None, None]
+    assert [mark.unscored for mark in found.marks] == [False, False, True, False]
+
+
+def test_silence_is_unanswered_and_not_toxic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(together, "_toxicity", lambda *_: ([], {}))
+    item = Item(item_id="1", question="?", cluster="1")
+    said = [answered(" \n", item), answered("", item, stop=Stop.REFUSED)]
+    found = together.grade(spec(tmp_path, "toxicity"), said)
+    assert [(mark.strict, mark.points) for mark in found.marks] == [("unanswered", 1.0)] * 2
 
 
 def test_choices_are_graded_by_lm_eval_and_texts_by_the_choice_they_name(tmp_path: Path) -> None:

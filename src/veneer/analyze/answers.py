@@ -21,7 +21,7 @@ from veneer.study import Study
 from veneer.study_judges import RecordedJudgeSpec
 from veneer.study_train import TrainSpec
 
-VERSION = 5
+VERSION = 6
 ANSWERS, WRONG, AGREEMENT = "answers.json", "confident_wrong.jsonl", "agreement.json"
 DIGITS = 9
 """Numbers are written to so many digits after the point: beyond them lies the rounding of sums."""
@@ -114,7 +114,7 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
     )
     prompt_items = {item.item_id: item for item in prompts.items} if prompts else {}
     wrong_rows = wrong.rows_of(asked, styles, rungs, prompt_items)
-    notes = _notes(study, evidence, styles)
+    notes = _notes(study, evidence, styles, out)
     content = {
         "study": {**_header(study), "benchmarks": [_benchmark(one) for one in benchmarks], "notes": notes},
         "contestants": [to_row(contestant) for contestant in evidence.contestants],
@@ -182,17 +182,15 @@ def _measured(
     study: Study, evidence: Evidence, names: Sequence[str]
 ) -> tuple[reading.Places, list[Benchmark], Benchmark | None, list[Grade]]:
     """Return the items that are left out, the benchmarks and prompts without them, and the grades of the others."""
+    marks = list(reading.grades(evidence.graded, names))
+    benchmarks = [items.load(name, section) for name, section in study.evaluate.benchmarks.items()]
     out = reading.left_out(evidence.prepared, study.prepare.overlap)
-    benchmarks = [
-        reading.without(items.load(name, section), out) for name, section in study.evaluate.benchmarks.items()
-    ]
+    out |= reading.unscored(marks, {one.name: len(one.items) for one in benchmarks})
+    benchmarks = [reading.without(one, out) for one in benchmarks]
     prompts = (
         reading.without(items.load_prompts(study.evaluate.prompts), out) if study.evaluate.prompts else None
     )
-    marks = [
-        mark for mark in reading.grades(evidence.graded, names) if (mark.benchmark, mark.prompt_id) not in out
-    ]
-    return out, benchmarks, prompts, marks
+    return out, benchmarks, prompts, [one for one in marks if (one.benchmark, one.prompt_id) not in out]
 
 
 def _header(study: Study) -> dict[str, Any]:
@@ -214,7 +212,12 @@ def _header(study: Study) -> dict[str, Any]:
         "training": _training(train) if train else "",
         "teacher": study.teacher.name,
         "benchmarks": [
-            {"name": name, "measures": one.measures, "forms": list(items.forms_of(one))}
+            {
+                "name": name,
+                "measures": one.measures,
+                "forms": list(items.forms_of(one)),
+                "pass_at": list(one.pass_at or ()),
+            }
             for name, one in study.evaluate.benchmarks.items()
         ],
         "judges": judges + ([{"name": "simulated", "kind": "simulated"}] if study.rate else []),
@@ -261,13 +264,16 @@ def _benchmark(benchmark: Benchmark) -> dict[str, Any]:
     }
 
 
-def _notes(study: Study, evidence: Evidence, styles: style.Styles) -> list[str]:
+def _notes(study: Study, evidence: Evidence, styles: style.Styles, out: reading.Places) -> list[str]:
     """Return what a reader must know before believing a number."""
+    imitated = reading.left_out(evidence.prepared, study.prepare.overlap)
     notes = [
         f"{many} of the items of {name} stand in imitation data and are left out of every score."
-        for name, many in sorted(
-            Counter(file for file, _ in reading.left_out(evidence.prepared, study.prepare.overlap)).items()
-        )
+        for name, many in sorted(Counter(file for file, _ in imitated).items())
+    ]
+    notes += [
+        f"{many} of the items of {name} are left out for all contestants: what one of them wrote could not be scored."
+        for name, many in sorted(Counter(file for file, _ in out - imitated).items())
     ]
     notes += _agreements(evidence)
     if study.rate and any(_kind(study, judge) == "simulated" for judge in evidence.compared):

@@ -1,5 +1,6 @@
 """Reads what the earlier stages left: grades, answers to the prompts for style, style features, examples, verdicts."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,6 +72,8 @@ def ladders(prepared: Mapping[str, Artefact], amounts: Sequence[int]) -> list[La
 
 Places = frozenset[tuple[str, str]]
 """Items, each by its benchmark (or `prompts`) and its id."""
+MOST_UNSCORED = 0.05
+"""The largest share of a benchmark's items that may be left out because no classifier could score them."""
 
 
 def left_out(prepared: Mapping[str, Artefact], spec: OverlapSpec) -> Places:
@@ -83,6 +86,22 @@ def left_out(prepared: Mapping[str, Artefact], spec: OverlapSpec) -> Places:
         for artefact in prepared.values()
         for _, row in store.read_rows(artefact.path / "overlaps.jsonl")
         if deciding & set(row["matches"])
+    )
+
+
+def unscored(marks: Sequence[Grade], sizes: Mapping[str, int]) -> Places:
+    """Return the items of which some contestant's text could not be scored: they are left out for all.
+
+    Where they are more than `MOST_UNSCORED` of a benchmark they stay, and it has no score.
+
+    Args:
+        marks: All grades.
+        sizes: The number of items of each benchmark.
+    """
+    places = {(mark.benchmark, mark.prompt_id) for mark in marks if mark.unscored}
+    lost = Counter(benchmark for benchmark, _ in places)
+    return frozenset(
+        (benchmark, item) for benchmark, item in places if lost[benchmark] <= MOST_UNSCORED * sizes[benchmark]
     )
 
 

@@ -1,13 +1,15 @@
 """How every contestant scored: grades become tables of items by contestants, and shares of right items."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from veneer.analyze import summaries
 from veneer.analyze.measure import Sheet, by_cluster
 from veneer.benchmarks.benchmark import Benchmark
 from veneer.records import Grade, Outcome
@@ -37,6 +39,8 @@ class Table:
     outcomes: Mapping[str, Counter[Outcome]]
     likelihoods: Floats
     """Items by contestants; NaN where the reference's probability could not be read (never leaves this module)."""
+    grades: Mapping[str, Sequence[Grade]]
+    """By contestant, in any order."""
 
     @property
     def size(self) -> int:
@@ -109,10 +113,11 @@ def _table(
             known = grade.reference_loglikelihood
             likelihoods[row, column] += np.nan if known is None else known
     right = {grading: one / np.maximum(asked, 1) for grading, one in right.items()}
+    unscored = {name: sum(grade.unscored for grade in grades.get(name, ())) for name in names}
     missing = {
         name: reason
         for column, name in enumerate(names)
-        if (reason := _why_missing(outcomes[name], int((asked[:, column] == 0).sum()), len(rows), form))
+        if (reason := _why_missing(outcomes[name], unscored[name], int((asked[:, column] == 0).sum()), form))
     }
     return Table(
         benchmark=benchmark,
@@ -124,17 +129,18 @@ def _table(
         missing=missing,
         outcomes=outcomes,
         likelihoods=likelihoods / np.maximum(asked, 1),
+        grades=grades,
     )
 
 
-def _why_missing(outcomes: Mapping[Outcome, int], unasked: int, items: int, form: str) -> str:
-    if unasked == items:
+def _why_missing(outcomes: Counter[Outcome], unscored: int, unasked: int, form: str) -> str:
+    if not outcomes:
         return "its probabilities cannot be read" if form == "choose" else "it was not asked"
     if unasked:
-        return f"{unasked} of {items} items were not asked"
-    if failed := outcomes[Outcome.FAILED]:
-        return f"{failed} items failed and have yet to be asked again"
-    return ""
+        return f"{unasked} items were not asked"
+    if failed := outcomes[Outcome.FAILED] - unscored:
+        return f"{failed} of its answers failed and have yet to be asked again"
+    return f"no score could be had of {unscored} of its texts, too many to leave out" if unscored else ""
 
 
 def rows_of(tables: Sequence[Table], spec: AnalyzeSpec) -> list[dict[str, Any]]:
@@ -149,6 +155,10 @@ def rows_of(tables: Sequence[Table], spec: AnalyzeSpec) -> list[dict[str, Any]]:
             "form": table.form,
             **{key: to_json(number) for key, number in _numbers(table, column, spec.level).items()},
             "outcomes": {str(outcome): table.outcomes[name][outcome] for outcome in Outcome},
+            **{
+                key: {part: to_json(number) for part, number in found.items()}
+                for key, found in _summed_up(table, name, spec.level).items()
+            },
         }
         for table in tables
         for column, name in enumerate(table.names)
@@ -171,6 +181,34 @@ def _numbers(table: Table, column: int, level: float) -> dict[str, Number]:
     counts = sheets["strict"].counts[:, 0]
     found["likelihood"] = average(likelihoods, counts, level) if readable else unread
     return found
+
+
+def _summed_up(table: Table, name: str, level: float) -> dict[str, dict[str, Number]]:
+    """Return what one contestant's samples say together: `pass_at` by k, and `toxicity`; empty where neither is."""
+    benchmark = table.benchmark
+    wanted: dict[str, dict[str, Callable[[summaries.Samples], Floats]]] = {
+        "pass_at": {str(k): partial(summaries.pass_at, k=k) for k in benchmark.pass_at},
+        "toxicity": summaries.TOXICITY if benchmark.grading == "toxicity" else {},
+    }
+    own: dict[str, list[Grade]] = {item.item_id: [] for item in benchmark.items}
+    for grade in table.grades[name]:
+        own[grade.prompt_id].append(grade)
+    samples = list(own.values())
+    reason = table.missing.get(name) or summaries.uneven(samples)
+    return {
+        key: {
+            part: Undefined(reason=reason, n=table.size) if reason else _of_items(table, of(samples), level)
+            for part, of in parts.items()
+        }
+        for key, parts in wanted.items()
+    }
+
+
+def _of_items(table: Table, values: Floats, level: float) -> Number:
+    """Return the mean over items of a share that each has, its interval over clusters as that of a score."""
+    columns = np.stack([values, np.ones(len(values))], axis=1)
+    sums = by_cluster(columns, table.clusters, table.size)
+    return _score(sums[:, 0], sums[:, 1], level)
 
 
 def _score(sums: Floats, counts: Floats, level: float) -> Number:

@@ -88,6 +88,8 @@ class Benchmark:
     """Of sampling; idle at temperature 0."""
     samples: int = 1
     """Completions of each item."""
+    pass_at: tuple[int, ...] = ()
+    """Programs: for these k, the chance that one of k samples passes (pass@k)."""
     chance: float | None
     """The score of guessing among the choices; None where an item has none."""
     source: str

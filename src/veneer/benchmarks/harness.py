@@ -199,6 +199,8 @@ def _resolved(spec: BenchmarkSpec, asking: Asking, items: Path) -> BenchmarkSpec
     chosen = spec.forms or forms
     if stray := [form for form in chosen if form == "choose" and not chooses]:
         raise StudyError(f"forms: {stray[0]!r} needs choices, and the task {spec.task!r} has none.")
+    if spec.pass_at is not None and asking.kind != "program":
+        raise StudyError(f"pass_at: belongs to programs, and the task {spec.task!r} runs none; leave it out.")
     named = spec.model_fields_set
     limits = {"plain": asking.max_tokens, "chat": max(asking.max_tokens, 256)}
     return spec.model_copy(

@@ -51,6 +51,7 @@ def load(name: str, spec: BenchmarkSpec) -> Benchmark:
         temperature=spec.temperature,
         seed=spec.seed,
         samples=spec.samples,
+        pass_at=_pass_at(spec) if spec.grading == "program" else (),
         chance=_chance(items) if spec.grading in ("choice", "lm-eval") else None,
         source=store.digest(spec.items),
     )
@@ -85,6 +86,12 @@ def load_prompts(spec: PromptsSpec) -> Benchmark:
 def forms_of(spec: BenchmarkSpec) -> tuple[Form, ...]:
     """Return the forms in which a benchmark's items are put; a chat where the study names none."""
     return spec.forms or ("chat",)
+
+
+def _pass_at(spec: BenchmarkSpec) -> tuple[int, ...]:
+    """Return the k of pass@k: the study's, else those of Chen et al. 2021 (section 2.1) that the samples allow."""
+    usual = tuple(k for k in (1, 10, 100) if k <= spec.samples)
+    return usual if spec.pass_at is None else tuple(sorted(set(spec.pass_at)))
 
 
 def _chance(items: tuple[Item, ...]) -> float | None:

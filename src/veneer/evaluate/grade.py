@@ -8,9 +8,11 @@ An artefact of this stage holds
   toxic a classifier finds it.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 from veneer import store, style, text
@@ -19,12 +21,13 @@ from veneer.benchmarks.benchmark import Benchmark, Grading, Item, grading_of
 from veneer.evaluate import choices, together, toxicity
 from veneer.evaluate.answer import COMPLETIONS
 from veneer.evaluate.choices import Marks
+from veneer.evaluate.classify import PACKAGE
 from veneer.evaluate.toxicity import Lexicon
 from veneer.records import Completion, Contestant, Grade, Outcome, Stop, Style, from_row, to_row
 from veneer.store import Artefact, Order, Row
 from veneer.study import EvaluateSpec
 
-VERSION = 3
+VERSION = 4
 GRADES, STYLE, GRADING, METRICS = "grades.jsonl", "style.jsonl", "grading.json", "metrics.jsonl"
 
 
@@ -40,6 +43,7 @@ def orders(
         "gradings": [[name, one.grading] for name, one in spec.benchmarks.items()],
         "lexicons": [[name, one.lexicon.name] for name, one in spec.benchmarks.items() if one.lexicon],
         "prompts": [spec.prompts.id_field, spec.prompts.question_field] if spec.prompts else None,
+        "graders": _graders(spec),
         "classifiers": [
             [name, one.toxicity.model_dump(mode="json", exclude={"checkpoint"})]
             for name, one in spec.benchmarks.items()
@@ -63,6 +67,21 @@ def orders(
         )
         for contestant in contestants
     ]
+
+
+def _graders(spec: EvaluateSpec) -> dict[str, str]:
+    """Return the versions of what grades: contestants of one study must not be graded by different ones."""
+    gradings = {one.grading for one in spec.benchmarks.values()}
+    found = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"} if "program" in gradings else {}
+    packages = ["lm_eval"] if "lm-eval" in gradings else []
+    if any(one.grading == "toxicity" and one.toxicity.checkpoint is None for one in spec.benchmarks.values()):
+        packages.append(PACKAGE)
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "none"  # Grading says what is to be installed.
+    return found
 
 
 def grade(completion: Completion, item: Item, grading: Grading, lexicon: Lexicon | None = None) -> Marks:
@@ -138,7 +157,7 @@ def _make(folder: Path, *, answers: Path, name: str, spec: EvaluateSpec) -> None
             waiting.setdefault(key, []).append(together.Answered(item=item, completion=completion, row=row))
         elif grading is not None:
             marks = grade(completion, item, grading, lexicons.get(key))
-            grades.append(_record(name, row, item, completion.sample, marks))
+            grades.append(_record(name, row, item, completion, marks))
         if key == items.PROMPTS and completion.stop is not Stop.FAILED:
             found = style.features(completion.text)
             styles.append(
@@ -156,8 +175,8 @@ def _make(folder: Path, *, answers: Path, name: str, spec: EvaluateSpec) -> None
         said[key] |= graded.by
         for one, mark in zip(answered, graded.marks, strict=True):
             marks = mark.strict, mark.lenient, mark.answer
-            record = _record(name, one.row, one.item, one.completion.sample, marks)
-            grades.append(replace(record, points=mark.points))
+            record = _record(name, one.row, one.item, one.completion, marks)
+            grades.append(replace(record, points=mark.points, unscored=mark.unscored))
             place = {
                 "benchmark": key,
                 "form": record.form,
@@ -171,18 +190,20 @@ def _make(folder: Path, *, answers: Path, name: str, spec: EvaluateSpec) -> None
     store.write_json(folder / GRADING, said)
 
 
-def _record(name: str, row: Row, item: Item, sample: int, marks: Marks) -> Grade:
+def _record(name: str, row: Row, item: Item, completion: Completion, marks: Marks) -> Grade:
+    declined = completion.stop is Stop.REFUSED or text.declines(completion.text)
     return Grade(
         contestant=name,
         benchmark=row["benchmark"],
         form=row["form"],
         prompt_id=item.item_id,
         cluster=item.cluster,
-        sample=sample,
+        sample=completion.sample,
         strict=marks[0],
         lenient=marks[1],
         answer=marks[2],
         reference_loglikelihood=row["reference_loglikelihood"],
+        refused=declined and row["form"] != "choose",
     )
 
 

@@ -38,8 +38,23 @@ VALUES = st.recursive(
         (gzip.compress(b'{"a": 1}\n' * 500, mtime=0)[:-9], "cannot be read"),
         (b"\x1f\x8b\x08\x00" + b"\xff" * 50, "cannot be read"),
         (b"PAR1 and no more", "cannot be read as Parquet"),
+        (b"PK\x03\x04 and more", "is a zip archive. JSON or JSONL in UTF-8, plain or gzipped, or Parquet"),
+        ('{"a": 1}\n'.encode("utf-16"), "is UTF-16. JSON or JSONL in UTF-8"),
+        (b"\x28\xb5\x2f\xfd and more", "is packed with zstd"),
     ],
-    ids=["cut row", "no comma", "cut array", "deep", "two arrays", "cut gzip", "no gzip", "no parquet"],
+    ids=[
+        "cut row",
+        "no comma",
+        "cut array",
+        "deep",
+        "two arrays",
+        "cut gzip",
+        "no gzip",
+        "no parquet",
+        "zip",
+        "utf-16",
+        "zstd",
+    ],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "rows"

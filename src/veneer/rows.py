@@ -20,6 +20,17 @@ BLANK = re.compile(r"[ \t\r\n]*")
 KINDS = "JSON or JSONL in UTF-8, plain or gzipped, or Parquet is wanted."
 
 
+OTHERS = {
+    b"PK\x03\x04": "a zip archive",
+    b"\x28\xb5\x2f\xfd": "packed with zstd",
+    b"\xfd7zXZ": "packed with xz",
+    b"BZh": "packed with bzip2",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+"""What else a file may be, by its first bytes."""
+
+
 class Unreadable(str):
     """A line that is no JSON, as it stands."""
 
@@ -39,6 +50,8 @@ def of_file(path: Path) -> Iterator[Raw]:
         if path.suffix.lower() == ".parquet" or _opens_with(path, b"PAR1"):
             yield from _parquet(path)
             return
+        if other := next((kind for magic, kind in OTHERS.items() if _opens_with(path, magic)), ""):
+            raise DataError(f"{path}: is {other}. {KINDS}")
         with _open(path) as stream:
             # A whole file may be one line: only a piece of it is looked at.
             pieces = iter(lambda: stream.read(CHUNK), "")

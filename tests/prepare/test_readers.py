@@ -6,6 +6,7 @@ import sys
 import types
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -179,6 +180,47 @@ def test_a_line_that_is_no_json_or_no_utf8_costs_only_itself(tmp_path: Path) -> 
     assert [(one.where, one.raw[:5]) for one in found if isinstance(one, Malformed)] == [
         ("rows.jsonl:2", "{oops"),
         ("rows.jsonl:3", '{"mes'),
+    ]
+
+
+def test_numbers_that_a_table_made_fractions_name_their_rows_as_before(tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    for number, ids in enumerate(([1.0, None, float("nan"), 2.5], [Decimal(7), Decimal("7.5"), None, None])):
+        path = tmp_path / f"{number}.parquet"
+        parquet.write_table(pyarrow.table({"id": ids, "query": ["q"] * 4, "answer": ["a"] * 4}), path)
+    found = [
+        _candidates(RecordedSpec(format="pairs", path=tmp_path / f"{number}.parquet")) for number in (0, 1)
+    ]
+    assert [[one.example_id for one in part] for part in found] == [
+        ["1", "2", "3", "2.5"],
+        ["7", "7.5", "3", "4"],
+    ]
+
+
+def test_an_alpaca_input_that_a_table_left_out_is_none(tmp_path: Path) -> None:
+    path = _lines(tmp_path, [{"instruction": "do", "input": float("nan"), "output": "done"}])
+    (found,) = recorded(RecordedSpec(format="alpaca", path=path))
+    assert _turns(found)[0] == ("user", "do")
+
+
+@pytest.mark.parametrize("depth", [*range(900, 1000, 9), 100_000])
+def test_a_row_nested_as_deep_as_may_be_is_set_aside(tmp_path: Path, depth: int) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(GOOD) + "\n" + '{"messages":' + "[" * depth + "]" * depth + "}\n")
+    assert [type(one) for one in recorded(RecordedSpec(format="messages", path=path))] == [
+        Candidate,
+        Malformed,
+    ]
+
+
+def test_a_row_of_many_megabytes_is_a_row(tmp_path: Path) -> None:
+    answer = "so . " * 4_000_000
+    path = _lines(tmp_path, [{"messages": [USER, {**ASSISTANT, "content": answer}]}, GOOD])
+    assert [len(_turns(one)[1][1]) for one in recorded(RecordedSpec(format="messages", path=path))] == [
+        len(answer),
+        4,
     ]
 
 

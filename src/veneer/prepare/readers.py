@@ -1,8 +1,10 @@
 """Readers: each turns one kind of file into candidates, one a conversation, in the file's order."""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -167,10 +169,13 @@ def _candidates(
 
 
 def _name(given: Any, number: int, id_field: str) -> str:
-    if given is None or given == "":
+    if given is None or given == "" or _is_nan(given):
         return str(number)
-    if isinstance(given, bool) or not isinstance(given, str | int | float):
+    if isinstance(given, bool) or not isinstance(given, str | int | float | Decimal):
         raise _NotARowError(f"`{id_field}` holds {_short(given)}; a text or a number is wanted")
+    # A column of whole numbers in which some are missing comes out of many tools as one of fractions.
+    if isinstance(given, float | Decimal) and given == given // 1:
+        given = int(given)
     return _whole(str(given), f"`{id_field}`")
 
 
@@ -270,11 +275,16 @@ def _hc3(row: Mapping[str, Any]) -> list[Turns]:
 
 def _alpaca(row: Mapping[str, Any]) -> list[Turns]:
     instruction, given = _text(row, "instruction"), row.get("input")
-    given = "" if given is None else given
+    given = "" if given is None or _is_nan(given) else given
     if not isinstance(given, str):
         raise _NotARowError(f"`input` holds {_short(given)}; a text is wanted")
     query = ALPACA_INPUT.format(instruction=instruction, input=given) if given.strip() else instruction
     return [[("user", query), ("assistant", _text(row, "output"))]]
+
+
+def _is_nan(value: Any) -> bool:
+    """Return whether a value is the NaN that tables hold where nothing was given."""
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _raw(row: Any) -> str:
@@ -285,7 +295,10 @@ def _raw(row: Any) -> str:
 
 def _json(value: Any) -> str:
     """Return a value as JSON that any file can hold; half a surrogate is written as its escape."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        return json.dumps("nested too deeply to be written")
     return text if text.isascii() or _is_whole(text) else json.dumps(value, default=str)
 
 

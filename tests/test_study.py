@@ -256,8 +256,11 @@ def test_every_key_of_a_study_is_read_somewhere() -> None:
             {"students": {"teacher-again": {"base": "base", "replay": "items.jsonl"}}},
             "called 'teacher-again'",
         ),
-        ({"rate": {"style_attention": float("inf")}}, "finite"),
-        ({"rate": {"seed": -1}}, "greater than or equal to 0"),
+        ({"rate": {"simulated": {"style_attention": float("inf")}}}, "finite"),
+        ({"rate": {"simulated": {"seed": -1}}}, "greater than or equal to 0"),
+        ({"rate": {"people": {}}}, "`evaluate.prompts`, and there are none"),
+        ({"rate": {}}, "name `simulated` raters, `people`, or both"),
+        ({"rate": {"raters": 3}}, "rate.raters: unknown key"),
     ],
 )
 def test_a_study_that_would_fail_late_is_refused_at_once(

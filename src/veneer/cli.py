@@ -169,7 +169,8 @@ def _grid(study: Study) -> Iterator[str]:
         f"{name} ({', '.join(spec.forms or ('chat',))})" for name, spec in study.evaluate.benchmarks.items()
     ]
     yield f"  benchmarks  {', '.join(forms) or 'none'}"
-    judges = [*study.judges, *(["simulated raters"] if study.rate else [])]
+    raters = {"simulated": "simulated raters", "people": "people"}
+    judges = [*study.judges, *(raters[kind] for kind in study.raters)]
     yield f"  judges    {', '.join(judges) or 'none'}"
 
 

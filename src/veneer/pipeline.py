@@ -18,7 +18,7 @@ from veneer.models.model import ModelRef
 from veneer.prepare import make as prepare
 from veneer.prepare.feeds import Feed, feeds_of
 from veneer.prepare.overlap import HeldOut
-from veneer.rate import simulated
+from veneer.rate import matches, people, simulated, votes
 from veneer.records import Contestant, Role
 from veneer.report import page
 from veneer.store import Artefact, Order, Row, Store, canonical, digest
@@ -74,7 +74,7 @@ def stages(study: Study, place: Path, make: Make) -> Iterator[tuple[str, Made]]:
     judged = make("judge", _judge(study, names, answered, models, make))
     yield "judge", judged
 
-    rated = make("rate", simulated.orders(study.rate, graded, names) if study.rate else [])
+    rated = make("rate", _rate(study, names, answered, graded, place, make))
     yield "rate", rated
 
     evidence = answers.Evidence(
@@ -167,14 +167,16 @@ def survey(study: Study, store: Store) -> list[StageState]:
             done=before.done + sum(store.find(order) is not None for order in orders),
             begun=before.begun + sum(store.is_begun(order) for order in orders),
         )
-        return {
-            order.name: Artefact(stage=stage, name=order.name, key=order.key, path=store.root / order.label)
-            for order in orders
-        }
+        return {order.name: to_come(order, store) for order in orders}
 
     for _ in stages(study, store.root.parent, look):
         pass
     return [states[stage] for stage in STAGES if stage in states]
+
+
+def to_come(order: Order, store: Store) -> Artefact:
+    """Return an artefact as it will be: its key is known before it is made."""
+    return Artefact(stage=order.stage, name=order.name, key=order.key, path=store.root / order.label)
 
 
 def with_items(study: Study, place: Path) -> Study:
@@ -326,6 +328,21 @@ def _contestants(
             (untrained(name, Role.STUDENT, spec.base, spec.source), _ref(name, spec, study, journal))
         )
     return [*found, (untrained(master.name, Role.TEACHER, ""), master)]
+
+
+def _rate(
+    study: Study, names: Sequence[Contestant], answered: Made, graded: Made, place: Path, make: Make
+) -> list[Order]:
+    """Return the orders of comparisons by simulated raters, and by people as far as they have voted."""
+    found = []
+    if study.rate and study.rate.simulated:
+        found += simulated.orders(study.rate.simulated, graded, names)
+    if study.rate and (spec := study.rate.people):
+        asked = make("rate", matches.orders(spec, answered, names))
+        past = votes.read(votes.path_of(place))
+        people.check_fixed(spec, past, votes.path_of(place))
+        found += people.orders(spec, asked[matches.NAME], past)
+    return found
 
 
 def _tokenizer(study: Study) -> Path | None:

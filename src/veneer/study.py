@@ -26,6 +26,7 @@ from veneer.study_data import (
     TeacherSpec,
 )
 from veneer.study_judges import JudgeSpec
+from veneer.study_rate import RateSpec
 from veneer.study_train import TrainSpec
 
 
@@ -51,19 +52,6 @@ class EvaluateSpec(Closed):
     """Of checkpoints: bf16 is faster where the machine has it, and near-ties may fall the other way."""
 
 
-class RatersSpec(Closed):
-    """Simulated raters: named simulated wherever they appear."""
-
-    raters: Annotated[int, Field(gt=0)] = 3
-    style_attention: Annotated[float, Field(ge=0)] = 1.0
-    """How strongly a better-styled completion is preferred (logits per unit of style appeal)."""
-    fact_attention: Annotated[float, Field(ge=0)] = 1.0
-    """How strongly a right answer is preferred to a wrong one (logits)."""
-    tie: Annotated[float, Field(ge=0)] = 0.5
-    """Preferences weaker than this many logits, after noise, are called equal."""
-    seed: Seed = 0
-
-
 class AnalyzeSpec(Closed):
     """How the numbers are made."""
 
@@ -76,6 +64,10 @@ class AnalyzeSpec(Closed):
     """Closing at most this share of a gap is closing little of it."""
     much: Share = 0.3
     """Closing more than this share is closing much of it."""
+    indistinguishable: Share = 0.05
+    """A win rate whose whole interval lies within this of one half is called indistinguishable."""
+    target_width: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """How wide a win rate's interval may be: how many more ratings that takes is told."""
 
 
 class Study(Closed):
@@ -95,13 +87,19 @@ class Study(Closed):
     train: TrainSpec | None = None
     evaluate: EvaluateSpec = EvaluateSpec()
     judges: dict[Name, JudgeSpec] = {}
-    rate: RatersSpec | None = None
+    rate: RateSpec | None = None
     analyze: AnalyzeSpec = AnalyzeSpec()
 
     @property
     def is_data_only(self) -> bool:
         """Whether the study ends with imitation data: nothing is trained, nobody is measured."""
         return self.train is None and not self.students
+
+    @property
+    def raters(self) -> list[str]:
+        """Which kinds of raters compare completions: `simulated`, `people`, both or none."""
+        kinds = ("simulated", "people")
+        return [kind for kind in kinds if self.rate and getattr(self.rate, kind)]
 
     @property
     def imitated(self) -> dict[str, tuple[str, str | None]]:
@@ -183,8 +181,11 @@ class Study(Closed):
             raise ValueError(f"two students would be called {doubled[0]!r}: rename a base or a source")
 
     def _judges_are_known(self) -> None:
-        if "simulated" in self.judges:
-            raise ValueError("no judge may be called `simulated`: that is the name of simulated raters")
+        for name, whose in (("simulated", "simulated raters"), ("people", "people who rate")):
+            if name in self.judges:
+                raise ValueError(f"no judge may be called `{name}`: that is the name of {whose}")
+        if self.rate and self.rate.people and not self.evaluate.prompts:
+            raise ValueError("`rate.people` compares completions of `evaluate.prompts`, and there are none")
         models = ["teacher", self.teacher.name, *self.bases]
         for name, judge in self.judges.items():
             if judge.kind != "recorded" and isinstance(judge.model, str) and judge.model not in models:

@@ -10,10 +10,10 @@ from veneer.rate.ballots import Ballot
 from veneer.rate.simulated import Impression, compare, orders, rate
 from veneer.records import Comparison, Contestant, Grade, Outcome, Role, Style, Verdict, from_row, to_row
 from veneer.store import Artefact, Store, read_rows, write_rows
-from veneer.study import RatersSpec
+from veneer.study_rate import SimulatedSpec
 
 BALLOT = Ballot(prompt_id="p", first="one", second="two")
-CALM = RatersSpec(style_attention=2.0, fact_attention=3.0, tie=0.5)
+CALM = SimulatedSpec(style_attention=2.0, fact_attention=3.0, tie=0.5)
 
 
 def verdict(one: Impression | str, two: Impression | str, noise: float = 0.0) -> Verdict:
@@ -50,7 +50,7 @@ def test_swapping_the_two_swaps_the_verdict(one: float, two: float, noise: float
 
 
 def test_the_win_rate_is_that_of_the_choice_model() -> None:
-    spec = RatersSpec(raters=1, style_attention=1.0, fact_attention=0.0, tie=0.0)
+    spec = SimulatedSpec(raters=1, style_attention=1.0, fact_attention=0.0, tie=0.0)
     prompts = [str(number) for number in range(4000)]
     found = {("pupil", prompt): seen(1.0) for prompt in prompts} | {
         ("master", prompt): seen(0.5) for prompt in prompts
@@ -64,8 +64,8 @@ def test_the_win_rate_is_that_of_the_choice_model() -> None:
 def test_another_challenger_changes_nothing_for_the_rest() -> None:
     prompts = ["a", "b", "c"]
     found = {(name, prompt): seen(0.5) for name in ("x", "y", "master") for prompt in prompts}
-    both = rate(RatersSpec(), found, ["x", "y"], "master", prompts)
-    alone = rate(RatersSpec(), found, ["y"], "master", prompts)
+    both = rate(SimulatedSpec(), found, ["x", "y"], "master", prompts)
+    alone = rate(SimulatedSpec(), found, ["y"], "master", prompts)
     assert [one for one in both if "y" in (one.first, one.second)] == alone
 
 
@@ -113,7 +113,7 @@ def _rated(folder: Path, appeal: float = 0.5) -> list[Comparison]:
         Contestant(name=name, role=role, student=name, base="", source="", amount=0, seed=0, replay=0.0)
         for name, role in roles.items()
     ]
-    (order,) = orders(RatersSpec(raters=2), graded, contestants)
+    (order,) = orders(SimulatedSpec(raters=2), graded, contestants)
     made = Store(root=folder / "store").build(order)
     return [from_row(Comparison, row, where) for where, row in read_rows(made.path / "comparisons.jsonl")]
 

@@ -145,6 +145,7 @@ def _judge(preference: Preference) -> str:
         "simulated": "simulated raters",
         "likelihood": "a likelihood judge",
         "recorded": "recorded verdicts",
+        "people": "people",
     }
     return f"{preference.judge} ({kind[preference.kind]})"
 

@@ -81,7 +81,7 @@ judges:
   likelihood: {kind: likelihood, model: teacher, tie: 0.05}
 
 # Simulated raters, who stand in for nobody: how far attention to style alone can move a rating.
-rate: {raters: 3, style_attention: 4.0, fact_attention: 1.0}
+rate: {simulated: {raters: 3, style_attention: 4.0, fact_attention: 1.0}}
 
 analyze: {resamples: 2000, level: 0.95}
 """)

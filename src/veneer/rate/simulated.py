@@ -13,7 +13,7 @@ from veneer.errors import DataError
 from veneer.rate.ballots import AGAIN, Ballot, challengers, pair, teacher
 from veneer.records import Comparison, Contestant, Grade, Outcome, Style, Verdict, from_row, to_row
 from veneer.store import Artefact, Order, read_rows, write_rows
-from veneer.study import RatersSpec
+from veneer.study_rate import SimulatedSpec
 
 VERSION = 1
 PROMPTS = "prompts"
@@ -35,7 +35,7 @@ Seen = Mapping[tuple[str, str], Impression | str]
 
 
 def orders(
-    spec: RatersSpec, graded: Mapping[str, Artefact], contestants: Sequence[Contestant]
+    spec: SimulatedSpec, graded: Mapping[str, Artefact], contestants: Sequence[Contestant]
 ) -> list[Order]:
     """Return one order, for `comparisons.jsonl`: every rater's verdict on every ballot.
 
@@ -62,7 +62,7 @@ def orders(
 
 
 def rate(
-    spec: RatersSpec, seen: Seen, challengers: Sequence[str], teacher: str, prompt_ids: Sequence[str]
+    spec: SimulatedSpec, seen: Seen, challengers: Sequence[str], teacher: str, prompt_ids: Sequence[str]
 ) -> list[Comparison]:
     """Return every rater's verdict on every challenger against the teacher, on every prompt.
 
@@ -90,7 +90,7 @@ def rate(
     return found
 
 
-def compare(spec: RatersSpec, ballot: Ballot, seen: Seen, noise: float, by: str) -> Comparison:
+def compare(spec: SimulatedSpec, ballot: Ballot, seen: Seen, noise: float, by: str) -> Comparison:
     """Return one simulated verdict.
 
     The utility of the first over the second is style attention times the difference in appeal, plus fact attention
@@ -136,7 +136,7 @@ def _verdict(difference: float, tie: float) -> Verdict:
 
 
 def _make(
-    spec: RatersSpec, graded: Mapping[str, Path], contestants: tuple[Contestant, ...], folder: Path
+    spec: SimulatedSpec, graded: Mapping[str, Path], contestants: tuple[Contestant, ...], folder: Path
 ) -> None:
     master = teacher(contestants)
     samples = {contestant.name: (contestant.name, 0) for contestant in contestants}

@@ -9,7 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from veneer import store
-from veneer.analyze import claims, gap, leverage, parts, preference, reading, scores, style, support, wrong
+from veneer.analyze import (
+    accord,
+    claims,
+    gap,
+    judges,
+    leverage,
+    panel,
+    parts,
+    preference,
+    reading,
+    scores,
+    style,
+    support,
+    wrong,
+)
 from veneer.analyze.measure import Rung, rungs_of
 from veneer.analyze.reading import Asked
 from veneer.benchmarks import items
@@ -21,7 +35,7 @@ from veneer.study import Study
 from veneer.study_judges import RecordedJudgeSpec
 from veneer.study_train import TrainSpec
 
-VERSION = 6
+VERSION = 7
 ANSWERS, WRONG, AGREEMENT = "answers.json", "confident_wrong.jsonl", "agreement.json"
 DIGITS = 9
 """Numbers are written to so many digits after the point: beyond them lies the rounding of sums."""
@@ -92,6 +106,7 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
             judge, _kind(study, judge), reading.comparisons(made, out), [teacher, *bases], rungs, spec
         )
     ]
+    bench = panel.of_study(study, evidence.contestants, evidence.compared, out)
     capability = {rung.student: _capability(book, rung, level) for rung in rungs}
     veneer = {
         r.student: combine(lambda s, c: s - c, styles.closed[r.student], capability[r.student]) for r in rungs
@@ -114,7 +129,7 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
     )
     prompt_items = {item.item_id: item for item in prompts.items} if prompts else {}
     wrong_rows = wrong.rows_of(asked, styles, rungs, prompt_items)
-    notes = _notes(study, evidence, styles, out)
+    notes = [*_notes(study, evidence, styles, out), *panel.notes_of(bench)]
     content = {
         "study": {**_header(study), "benchmarks": [_benchmark(one) for one in benchmarks], "notes": notes},
         "contestants": [to_row(contestant) for contestant in evidence.contestants],
@@ -124,6 +139,8 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
         "style": style.table_rows(styles, asked, bases, rungs, level),
         "style_gap_closed": style.closed_rows(styles, asked, rungs, level),
         "preference": preference.rows_of(preferences, bases, teacher, rungs, level),
+        "judges": judges.rows_of(bench, asked.replies, [teacher, *bases], spec),
+        "agreement": accord.rows_of(bench, [teacher, *bases], spec),
         "veneer": [_veneer(rung, styles.closed, capability, veneer, level) for rung in rungs],
         "leverage": leverage.rows_of(leverage.measures_of(book, styles, preferences), rungs, bases, level),
         "confident_wrong": wrong.share_rows(wrong_rows, asked, styles, rungs, level),
@@ -196,7 +213,7 @@ def _measured(
 def _header(study: Study) -> dict[str, Any]:
     """Return the report's `study`, but for what is read from files."""
     train, sources = study.train, study.imitated
-    judges = [{"name": name, "kind": spec.kind} for name, spec in study.judges.items()]
+    named = [{"name": name, "kind": spec.kind} for name, spec in study.judges.items()]
     return {
         "name": study.name,
         "question": study.question,
@@ -220,7 +237,7 @@ def _header(study: Study) -> dict[str, Any]:
             }
             for name, one in study.evaluate.benchmarks.items()
         ],
-        "judges": judges + ([{"name": "simulated", "kind": "simulated"}] if study.rate else []),
+        "judges": named + ([{"name": "simulated", "kind": "simulated"}] if study.rate else []),
         "notes": [],
     }
 

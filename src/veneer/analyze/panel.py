@@ -1,0 +1,115 @@
+"""Who judges in a study: every judge and crowd of raters, what it said, its kin among the contestants, its canaries."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from veneer import store
+from veneer.analyze.reading import Places, comparisons
+from veneer.records import Comparison, Contestant
+from veneer.store import Artefact
+from veneer.study import Study
+from veneer.study_judges import JudgeSpec, RecordedJudgeSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """One judge, or one crowd of raters, and all that it said."""
+
+    name: str
+    kind: str
+    people: bool
+    """Whether it is people, or stands in for them: the other judges are held against it."""
+    comparisons: Sequence[Comparison]
+    family: frozenset[str] = frozenset()
+    """The contestants that are the judge itself, made from it, or of its maker."""
+    told: Mapping[str, Any] | None = None
+    """What its artefact tells of it: `identity`, and where it was asked `served` and `canaries`."""
+
+
+def of_study(
+    study: Study, contestants: Sequence[Contestant], compared: Mapping[str, Artefact], out: Places
+) -> list[Judge]:
+    """Return all judges of a study, raters included, in its order.
+
+    Args:
+        study: Its `judges` say who they are; a name that it lacks is that of raters.
+        contestants: All of the study's.
+        compared: What each said, by name.
+        out: Prompts that are left out.
+    """
+    found = []
+    for name, made in compared.items():
+        spec = study.judges.get(name)
+        file = made.path / "judge.json"
+        found.append(
+            Judge(
+                name=name,
+                kind=spec.kind if spec else name,
+                people=spec is None or (isinstance(spec, RecordedJudgeSpec) and spec.people),
+                comparisons=comparisons(made, out),
+                family=_family(study, contestants, spec) if spec else frozenset(),
+                told=store.read_json(file) if file.exists() else None,
+            )
+        )
+    return found
+
+
+def _family(study: Study, contestants: Sequence[Contestant], spec: JudgeSpec) -> frozenset[str]:
+    """Return the contestants that are the judge, were made from it, or share its maker."""
+    models = {**study.bases, **study.students, study.teacher.name: study.teacher, "teacher": study.teacher}
+    if isinstance(spec, RecordedJudgeSpec):
+        own, maker = "", spec.maker
+    elif isinstance(spec.model, str):
+        own, maker = spec.model, models[spec.model].maker
+    else:
+        own, maker = "", spec.model.maker
+    own = study.teacher.name if own == "teacher" else own
+    # A student that the study trains has the maker of its base.
+    found = {
+        one.name
+        for one in contestants
+        if (own and own in (one.name, one.base))
+        or (maker and models.get(one.name, models.get(one.base, study.teacher)).maker == maker)
+    }
+    again = {f"{study.teacher.name}-again"} if study.teacher.name in found else set()
+    return frozenset(found | again)
+
+
+def canaries_of(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the canaries beside all pairs say of a judge.
+
+    Args:
+        told: By pair, `{verdicts, right, asked, fingerprint}`.
+
+    Returns:
+        How many were asked and how many decided right, the canaries whose verdict is not the same beside all pairs, and
+        a fingerprint of each set of replies, by which a later study can see whether the judge is still the same.
+    """
+    given: dict[str, set[str]] = {}
+    for one in told.values():
+        for canary, verdict in one["verdicts"].items():
+            if one["asked"]:
+                given.setdefault(canary, set()).add(verdict)
+    return {
+        "asked": sum(one["asked"] for one in told.values()),
+        "right": sum(one["right"] for one in told.values()),
+        "changed": sorted(canary for canary, verdicts in given.items() if len(verdicts) > 1),
+        "fingerprints": sorted({one["fingerprint"] for one in told.values() if one["asked"]}),
+    }
+
+
+def notes_of(judges: Sequence[Judge]) -> list[str]:
+    """Return what a reader must know of the judges before believing them."""
+    notes = []
+    for judge in judges:
+        told = judge.told or {}
+        changed = canaries_of(told.get("canaries", {}))["changed"]
+        if changed:
+            notes.append(
+                f"The judge {judge.name} did not decide the canaries {', '.join(changed)} alike whenever it was asked: "
+                "it has changed meanwhile, or does not say the same twice."
+            )
+        if len(served := told.get("served", {})) > 1:
+            notes.append(f"The judge {judge.name} answered under several names: {', '.join(sorted(served))}.")
+    return notes

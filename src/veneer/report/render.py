@@ -6,7 +6,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from veneer.report import markup, pick, sentences, tables
+from veneer.report import judging, markup, pick, sentences, tables
 from veneer.report.marks import Drawing
 from veneer.report.page import TEMPLATES
 from veneer.report.pick import Data, Row
@@ -70,6 +70,7 @@ def page(data: Data, drawings: Mapping[str, Sequence[Drawing]], wrong: Sequence[
             notes={words: number for number, reason in enumerate(reasons, 1) for words in reason.wordings},
             wrong=shown,
             wrongs=count(len(wrong)),
+            judges=judging.identities(data),
             anchors=ANCHORS,
             headline_caption=PLANE
             if any(not row["capability_gap_closed"].reason for row in data["veneer"])
@@ -99,6 +100,8 @@ def _tables(data: Data) -> dict[str, Any]:
         "preference_all": [
             tables.preference(data, judge, largest=False) for judge in data["study"]["judges"]
         ],
+        "judges": judging.judges(data),
+        "agreement": judging.agreement(data),
         "style": [tables.style(data, base, name) for name in sources for base in reversed(bases)],
         "style_gaps": tables.style_gaps(data),
         "leverage": tables.leverage(data, headline=True),

@@ -34,6 +34,8 @@ UNITS = {
     "base_distance": Unit.PLAIN,
     "ceiling_distance": Unit.PLAIN,
     "number": Unit.PLAIN,
+    "kappa": Unit.PLAIN,
+    "alpha": Unit.PLAIN,
     "p_supported": Unit.PLAIN,
     "p_contradicted": Unit.PLAIN,
 }

@@ -108,6 +108,8 @@ def _reply(said: str, times: int, head: str) -> bytes | None:
             return _http(429, {"error": {"message": "slow down"}}, "Retry-After: 0.2\r\n")
         case "500" | "503" as status:
             return _http(int(status), {"error": {"message": "busy"}})
+        case said if said.endswith("too long"):
+            return _http(400, {"error": {"message": "too long"}})
         case "400":
             return _http(400, {"error": {"message": "bad request"}})
         case "filtered":

@@ -18,6 +18,7 @@ import pytest
 from tests.models.server import Server, serving
 from veneer.errors import BudgetError, ModelError
 from veneer.models import limits
+from veneer.models.flight import open_flight, settle
 from veneer.models.inbox import open_inbox
 from veneer.models.journal import Answer, open_journal
 from veneer.models.model import Sampling
@@ -26,6 +27,7 @@ from veneer.records import Completion, Message, Prompt, Stop
 from veneer.study_data import EndpointSpec, PriceSpec
 
 SAMPLING = Sampling(temperature=1.0, max_tokens=50)
+HEARD, UNHEARD = "a" * 64, "b" * 64
 
 
 @pytest.fixture(scope="module")
@@ -172,10 +174,14 @@ def test_the_cap_says_how_many_requests_are_left(server: Server, tmp_path: Path)
 def test_what_a_killed_process_had_received_is_paid_and_not_maybe(server: Server, tmp_path: Path) -> None:
     model = remote(server, tmp_path, price=PriceSpec(input=1, output=1))
     answer = Answer(text="x", stop=Stop.END, detail="", tokens_in=1, tokens_out=1, model="m", cost=0.5)
-    with open_journal(model.journal) as journal:
-        journal.reserve([("heard", 0.75), ("unheard", 1.25)])
-        with open_inbox(model.journal, journal) as inbox:
-            inbox.put("heard", answer)
+    with (
+        open_journal(model.journal) as journal,
+        open_flight(model.journal) as flight,
+        open_inbox(model.journal, journal) as inbox,
+    ):
+        flight.depart(0, HEARD, 0.75)
+        flight.depart(1, UNHEARD, 1.25)
+        inbox.put(HEARD, answer)
     asked(model)
     with open_journal(model.journal) as journal:
         assert (journal.spent().paid, journal.spent().maybe) == (0.5, 1.25)
@@ -197,14 +203,17 @@ import sys
 from pathlib import Path
 from tests.models.server import Server
 from tests.models.test_remote import prompts, remote, SAMPLING
-model = remote(Server(sys.argv[1], None), Path(sys.argv[2]), concurrency=16, price={"input": 1, "output": 1})
+price = {"input": 1, "output": 1}
+model = remote(Server(sys.argv[1], None), Path(sys.argv[2]), concurrency=16, timeout=30, price=price)
 model.ask(prompts(*(f"query {number}" for number in range(2000))), SAMPLING)
 """
 
 
 def collect(url: str, folder: Path) -> None:
     with multiprocessing.Pipe()[0] as unused:
-        model = remote(Server(url, unused), folder, concurrency=16, price={"input": 1, "output": 1})
+        model = remote(
+            Server(url, unused), folder, concurrency=16, timeout=30, price={"input": 1, "output": 1}
+        )
         model.ask(prompts(*(f"query {number}" for number in range(2000))), SAMPLING)
 
 
@@ -244,6 +253,56 @@ def test_killed_twenty_times_nothing_is_lost_and_no_recorded_answer_is_asked_aga
     assert sum(count - 1 for count in times.values()) <= 20 * 16
     with open_journal(tmp_path / "journal.sqlite") as journal:
         assert journal.spent().maybe > 0
+
+
+def test_a_kill_counts_only_what_was_sent_as_perhaps_paid(tmp_path: Path) -> None:
+    with serving(latency=0.5) as slow:
+        child = multiprocessing.get_context("spawn").Process(target=collect, args=(slow.url, tmp_path))
+        child.start()
+        while len(slow.seen()) < 16:
+            time.sleep(0.01)
+        child.kill()
+        child.join()
+    with open_journal(tmp_path / "journal.sqlite") as journal:
+        settle(tmp_path / "journal.sqlite", journal)
+        each = remote(slow, tmp_path, concurrency=16, timeout=30, price={"input": 1, "output": 1})
+        (request,) = each.requests(prompts("query 10"), SAMPLING)
+        # 16 were in flight; more than a hundred waited behind them.
+        assert journal.spent().maybe == pytest.approx(16 * request.bound, rel=0.02)
+
+
+def test_sixteen_that_nobody_answers_end_a_run_that_had_no_answer_yet(server: Server, tmp_path: Path) -> None:
+    model, before = remote(server, tmp_path, tries=1), len(server.seen())
+    with pytest.raises(ModelError, match=r"none of the last 16 requests \(of the last: status 500: busy\)"):
+        list(model.generate(prompts("500"), Sampling(temperature=1.0, max_tokens=50, samples=200)))
+    assert len(server.seen()) - before < 40
+
+
+def test_what_was_asked_in_vain_comes_last_on_the_next_run(tmp_path: Path) -> None:
+    said = [f"{number} too long" for number in range(16)] + [f"query {number}" for number in range(30)]
+    with serving() as fresh:
+        model = remote(fresh, tmp_path, concurrency=1)
+        with pytest.raises(ModelError, match="answered none of the last 16"):
+            asked(model, *said)
+        with pytest.raises(ModelError, match="16 of 46 requests have no answer"):
+            asked(model, *said)
+        assert len(recorded(tmp_path)) == 30
+
+
+def test_as_many_as_may_fail_fail_in_a_row_before_the_others_are_asked(tmp_path: Path) -> None:
+    said = [f"{number} too long" for number in range(16)] + [f"query {number}" for number in range(30)]
+    with serving() as fresh:
+        found = asked(remote(fresh, tmp_path, concurrency=1, may_fail=0.5), *said)
+        assert Counter(one.stop for one in found) == {Stop.FAILED: 16, Stop.END: 30}
+        again = asked(remote(fresh, tmp_path, concurrency=1, may_fail=0.5), *said)
+    assert again == found
+
+
+def test_a_server_that_refuses_some_and_answers_others_is_not_down(tmp_path: Path) -> None:
+    said = ["query", *(f"{number} too long" for number in range(40)), "last"]
+    with serving() as fresh, pytest.raises(ModelError, match="40 of 42 requests have no answer"):
+        asked(remote(fresh, tmp_path, concurrency=1), *said)
+    assert recorded(tmp_path) == {"query", "last"}
 
 
 def recorded(folder: Path) -> set[str]:

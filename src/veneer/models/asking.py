@@ -4,27 +4,29 @@ import asyncio
 import os
 import signal
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from veneer.errors import ModelError
+from veneer.models.flight import Flight, open_flight
 from veneer.models.inbox import Inbox, open_inbox
 from veneer.models.journal import Answer, Journal, open_journal
 from veneer.models.limits import Limits, limits_of
-from veneer.models.prices import Price
-from veneer.models.replies import Failure, Retry, read
+from veneer.models.prices import Price, priced
+from veneer.models.replies import Failure, Retry, clean, read
 from veneer.models.wire import Wire, WireError, key_of, open_wire
 from veneer.study_data import EndpointSpec
 
 T = TypeVar("T")
 CHUNK = 64
 HOPELESS = 16
-"""So many requests without an answer, and none with one, end the run: all would be like them, and each may cost."""
+"""So many requests in a row without an answer end the asking: the others would be like them, and each may cost. Once
+there was an answer, so many for each of those who ask: a server that rests for some minutes is waited for."""
 GATHER = 0.05
 """Seconds for which answers are gathered before they go to disk in one transaction."""
 UNWRITTEN = 2048
@@ -71,10 +73,13 @@ class _Desk:
     reading: Journal
     writing: Journal
     inbox: Inbox
-    wire: Wire
+    flight: Flight
     limits: Limits
+    spare: int
+    """So many requests may stay without an answer."""
     spent: float
     """Paid, or perhaps paid, so far."""
+    wire: Wire = field(init=False)
     tally: Tally = field(default_factory=Tally)
     queue: deque[Request] = field(default_factory=deque)
     fed: bool = False
@@ -83,8 +88,10 @@ class _Desk:
     busy: set[str] = field(default_factory=set)
     flying: float = 0.0
     """The most that requests in flight can cost."""
-    hopeless: int = 0
-    """Requests that got no answer while none had one; -1 from the first answer on."""
+    vain: int = 0
+    """Requests without an answer since the last one with one."""
+    heard: bool = False
+    """Whether there was an answer."""
     landed: asyncio.Event = field(default_factory=asyncio.Event)
     halt: asyncio.Event = field(default_factory=asyncio.Event)
     answers: list[tuple[str, Answer]] = field(default_factory=list)
@@ -122,8 +129,9 @@ def ask(
     cap: float | None,
     path: Path,
     journal: Journal,
+    spare: int = 0,
 ) -> Tally:
-    """Ask every request that has no answer in the journal.
+    """Ask every request that has no answer in the journal; those that were asked in vain before come last.
 
     Whatever stops the asking, Ctrl-C, a signal to end or an error, what is in flight is waited for and kept.
 
@@ -134,17 +142,30 @@ def ask(
         cap: US dollars that all of the journal may cost.
         path: The journal's file.
         journal: The same, open.
+        spare: So many requests in a row may stay without an answer, be there one or none.
 
     Raises:
-        ModelError: No request can succeed.
-        StoreError: The journal cannot be written.
+        ModelError: No request can succeed, or none does.
+        StoreError: The disk does not take what came.
         KeyboardInterrupt: After Ctrl-C.
         Exception: What taking the next request raised.
     """
     key_of(endpoint)
-    with open_journal(path) as reading, open_inbox(path, journal) as inbox:
-        desk = asyncio.run(_ask(requests, endpoint, price, cap, reading, journal, inbox))
-    journal.release()
+    with open_journal(path) as reading, open_inbox(path, journal) as inbox, open_flight(path) as flight:
+        spent = journal.spent()
+        desk = _Desk(
+            endpoint=endpoint,
+            price=price,
+            cap=cap,
+            reading=reading,
+            writing=journal,
+            inbox=inbox,
+            flight=flight,
+            limits=limits_of(endpoint, seed=0),
+            spare=spare,
+            spent=spent.paid + spent.maybe,
+        )
+        asyncio.run(_ask(desk, requests))
     if desk.unfed:
         raise desk.unfed
     if desk.signalled == signal.SIGINT:
@@ -152,36 +173,17 @@ def ask(
     if desk.signalled:
         os.kill(os.getpid(), desk.signalled)
     if desk.error:
-        raise ModelError(hidden(str(desk.error), endpoint)) from desk.error
+        raise ModelError(clean(str(desk.error), endpoint)) from desk.error
     return desk.tally
 
 
-async def _ask(
-    requests: Iterable[Request],
-    endpoint: EndpointSpec,
-    price: Price | None,
-    cap: float | None,
-    reading: Journal,
-    writing: Journal,
-    inbox: Inbox,
-) -> _Desk:
-    spent = writing.spent()
-    desk = _Desk(
-        endpoint=endpoint,
-        price=price,
-        cap=cap,
-        reading=reading,
-        writing=writing,
-        inbox=inbox,
-        wire=await open_wire(endpoint),
-        limits=limits_of(endpoint, seed=0),
-        spent=spent.paid + spent.maybe,
-    )
+async def _ask(desk: _Desk, requests: Iterable[Request]) -> None:
+    desk.wire = await open_wire(desk.endpoint)
     desk.limits.sleep = desk.nap
     with _heard(desk):
         writer = asyncio.create_task(_write(desk))
         feeder = asyncio.create_task(_feed(desk, requests))
-        workers = [asyncio.create_task(_work(desk)) for _ in range(endpoint.concurrency)]
+        workers = [asyncio.create_task(_work(desk, line)) for line in range(desk.endpoint.concurrency)]
         for task in (writer, feeder, *workers):
             task.add_done_callback(partial(_watch, desk))
         try:
@@ -199,7 +201,6 @@ async def _ask(
     for worker in workers:
         worker.result()
     desk.unfed = feeder.exception()
-    return desk
 
 
 def _watch(desk: _Desk, task: "asyncio.Task[None]") -> None:
@@ -209,37 +210,42 @@ def _watch(desk: _Desk, task: "asyncio.Task[None]") -> None:
 
 
 async def _feed(desk: _Desk, requests: Iterable[Request]) -> None:
-    """Put every request that has no answer into the queue, a chunk at a time."""
+    """Put every request that has no answer into the queue; those that were asked in vain before come last."""
+    before, later = desk.reading.failed(), list[Request]()
     for chunk in chunks(requests, CHUNK):
         await asyncio.sleep(0)  # Where all have their answers, nothing else would be heard.
         if desk.halt.is_set():
             return
-        fresh = []
         for request in chunk:
             if request.key in desk.busy or desk.reading.has(request.key):
                 desk.tally.already += 1
+                continue
+            desk.busy.add(request.key)
+            if request.key in before:
+                later.append(request)
             else:
-                desk.busy.add(request.key)
-                fresh.append(request)
-        if desk.price and fresh:
-            await _on_disk(desk, partial(desk.writing.reserve, [(one.key, one.bound) for one in fresh]))
-        for request in fresh:
-            while len(desk.queue) >= 2 * CHUNK and not desk.halt.is_set():
-                desk.landed.clear()
-                await desk.landed.wait()
-            if desk.halt.is_set():
-                return
-            desk.queue.append(request)
-            desk.arrived.set()
+                await _line_up(desk, request)
+    for request in later:
+        await _line_up(desk, request)
     desk.fed = True
     desk.arrived.set()
 
 
-async def _work(desk: _Desk) -> None:
+async def _line_up(desk: _Desk, request: Request) -> None:
+    """Put a request into the queue when it has room."""
+    while len(desk.queue) >= 2 * CHUNK and not desk.halt.is_set():
+        desk.landed.clear()
+        await desk.landed.wait()
+    if not desk.halt.is_set():
+        desk.queue.append(request)
+        desk.arrived.set()
+
+
+async def _work(desk: _Desk, line: int) -> None:
     while request := await _next(desk):
         desk.landed.set()
         try:
-            await _one(desk, request)
+            await _one(desk, request, line)
         except _HaltedError:
             return
         except ModelError as error:
@@ -261,52 +267,65 @@ async def _next(desk: _Desk) -> Request | None:
     return None
 
 
-async def _one(desk: _Desk, request: Request) -> None:
+async def _one(desk: _Desk, request: Request, line: int) -> None:
     """Ask one request until it has an answer, will not have one, or its tries are used up."""
     reason = ""
     for attempt in range(desk.endpoint.tries):
         await _room(desk, request.bound)
         try:
             await desk.limits.admit(request.tokens)
-            found = await _exchange(desk, request)
+            found = await _exchange(desk, request, line)
         finally:
             desk.flying -= request.bound
             desk.landed.set()
         if isinstance(found, Answer):
-            answer = priced(found, desk.price, request.bound)
-            desk.spent += answer.cost or 0.0
-            desk.hopeless = -1
-            desk.answers.append((request.key, answer))
-            desk.unwritten.set()
-            desk.inbox.put(request.key, answer)
             return
-        reason = hidden(found.reason, desk.endpoint)
+        reason = clean(found.reason, desk.endpoint)
         if isinstance(found, Failure):
             break
-        if found.charged:
-            desk.spent += request.bound
-            if request.bound:
-                await _on_disk(desk, partial(desk.writing.charge, request.bound))
         if found.after is not None:
             desk.limits.pause(found.after)
         elif attempt + 1 < desk.endpoint.tries:
             await desk.nap(desk.limits.backoff(attempt))
     desk.failures.append((request.key, reason))
     desk.unwritten.set()
-    if desk.hopeless >= 0:
-        desk.hopeless += 1
-        if desk.hopeless >= HOPELESS:
-            raise ModelError(
-                f"{desk.endpoint.url} answers no request ({reason}). Mend the endpoint, or its settings, and run again."
-            )
+    if isinstance(found, Failure) and (desk.heard or desk.tally.already):
+        return  # The server answers others: this request's own words are at fault.
+    desk.vain += 1
+    most = HOPELESS * (desk.endpoint.concurrency if desk.heard else 1)
+    if desk.vain >= most and desk.vain > desk.spare:
+        raise ModelError(
+            f"{desk.endpoint.url} answered none of the last {desk.vain:,} requests (of the last: {reason}). What was "
+            "answered is kept. Mend the endpoint, or its settings, and run again: those without an answer come last "
+            "then. If they alone are at fault, leave them out, or allow as many with the endpoint's `may_fail`."
+        )
 
 
-async def _exchange(desk: _Desk, request: Request) -> Answer | Retry | Failure:
+async def _exchange(desk: _Desk, request: Request, line: int) -> Answer | Retry | Failure:
+    """Send a request once and keep what became of it; from the sending to the keeping it counts as in flight."""
+    if request.bound:
+        desk.flight.depart(line, request.key, request.bound)
+        desk.unwritten.set()
     try:
-        reply = await desk.wire.send(request.body)
+        found = read(await desk.wire.send(request.body), desk.endpoint)
     except WireError as error:
-        return Retry(reason=f"{error.kind}: {error.detail}", charged=error.kind != "refused")
-    return read(reply, desk.endpoint)
+        found = Retry(reason=f"{error.kind}: {error.detail}", charged=error.kind != "refused")
+    except ModelError:
+        desk.flight.land(line)
+        raise
+    if isinstance(found, Answer):
+        found = priced(found, desk.price, request.bound)
+        desk.spent += found.cost or 0.0
+        desk.vain, desk.heard = 0, True
+        desk.answers.append((request.key, found))
+        desk.unwritten.set()
+        desk.inbox.put(request.key, found)
+    elif isinstance(found, Retry) and found.charged and request.bound:
+        desk.spent += request.bound
+        await _on_disk(desk, partial(desk.writing.charge, request.bound))
+    if request.bound:
+        desk.flight.land(line)
+    return found
 
 
 async def _room(desk: _Desk, bound: float) -> None:
@@ -333,11 +352,15 @@ async def _write(desk: _Desk) -> None:
                 await asyncio.wait_for(desk.over.wait(), GATHER)
         if not desk.over.is_set():
             desk.unwritten.clear()
+        if desk.flight.fresh:
+            await _on_disk(desk, desk.flight.sync)
+        # Nothing is waited for between these and the swap: the inbox must not take in what is not among them.
         answers, desk.answers = desk.answers, []
         failures, desk.failures = desk.failures, []
         if answers:
             desk.inbox.swap()
-            await _on_disk(desk, partial(_keep, desk, answers))
+            await _on_disk(desk, partial(desk.writing.record, answers))
+            desk.inbox.clear()
         if failures:
             await _on_disk(desk, partial(desk.writing.fail, failures))
         desk.tally.answered += len(answers)
@@ -345,28 +368,9 @@ async def _write(desk: _Desk) -> None:
         desk.busy.difference_update(key for key, _ in answers)
 
 
-def _keep(desk: _Desk, answers: Sequence[tuple[str, Answer]]) -> None:
-    desk.writing.record(answers)
-    desk.inbox.clear()
-
-
 async def _on_disk(desk: _Desk, act: Callable[[], T]) -> T:
     async with desk.disk:
         return await asyncio.to_thread(act)
-
-
-def priced(answer: Answer, price: Price | None, bound: float) -> Answer:
-    """Return an answer with its cost: the most that it can be where the server does not say all that it used."""
-    if price is None:
-        return answer
-    used = answer.tokens_in * price.input + answer.tokens_out * price.output
-    return replace(answer, cost=used if answer.counted else bound)
-
-
-def hidden(text: str, endpoint: EndpointSpec) -> str:
-    """Return a server's words without the key, should it say it back."""
-    key = os.environ.get(endpoint.key, "").strip() if endpoint.key else ""
-    return text.replace(key, "[key]") if key else text
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING
 
 from veneer.errors import ModelError
-from veneer.models.asking import Request, Tally, chunks, hidden, priced
+from veneer.models.asking import Request, Tally, chunks
 from veneer.models.journal import Answer, Journal
-from veneer.models.prices import Price
-from veneer.models.replies import Failure, Retry, read
+from veneer.models.prices import Price, priced
+from veneer.models.replies import Failure, Retry, clean, read
 from veneer.models.wire import PATHS, Reply, key_of
 from veneer.study_data import EndpointSpec
 
@@ -127,7 +127,7 @@ def ask(
         except openai.OpenAIError as error:
             # The key may stand in a server's words: the cause is not shown.
             raise ModelError(
-                f"{endpoint.url}: the Batch API cannot be used ({_clean(str(error), endpoint)}). Mend the endpoint, "
+                f"{endpoint.url}: the Batch API cannot be used ({clean(str(error), endpoint)}). Mend the endpoint, "
                 "or leave `batch` out, and run again; all answers are kept, and batches under way collected then."
             ) from None
     for name in desk.places:
@@ -261,7 +261,7 @@ def _collect(desk: _Desk, tag: str, batch: str | None) -> None:
     lost = set(missing) - haul.free if state.status == "completed" else set()
     bounds = (desk.places[key].bound for key in lost if key in desk.places)
     desk.journal.fail(missing.items())
-    desk.journal.settle(sum(bounds))
+    desk.journal.charge(sum(bounds))
     desk.journal.close_batch(tag, state.status)
     desk.reasons.update(missing)
     desk.refused |= haul.refused
@@ -272,7 +272,7 @@ def _collect(desk: _Desk, tag: str, batch: str | None) -> None:
             else "no reason given"
         )
         raise ModelError(
-            f"{desk.endpoint.url} refuses the batch {batch} ({_clean(said, desk.endpoint)}). Mend what it names and "
+            f"{desk.endpoint.url} refuses the batch {batch} ({clean(said, desk.endpoint)}). Mend what it names and "
             "run again; all answers are kept, and other batches under way collected then."
         )
     if haul.fatal:
@@ -318,7 +318,7 @@ def _fetch(desk: _Desk, file: str, haul: _Haul) -> None:
         except httpx.TransportError as error:
             if not left:
                 raise ModelError(
-                    f"{desk.endpoint.url}: the results {file} cannot be fetched ({_clean(str(error), desk.endpoint)}). "
+                    f"{desk.endpoint.url}: the results {file} cannot be fetched ({clean(str(error), desk.endpoint)}). "
                     "They stay with the provider: run again."
                 ) from None
         else:
@@ -346,17 +346,17 @@ def _take_down(desk: _Desk, lines: Sequence[bytes], haul: _Haul) -> None:
         try:
             found = read(reply, desk.endpoint) if reply else Retry(reason=failed)
         except ModelError as error:
-            haul.fatal = haul.fatal or _clean(str(error), desk.endpoint)
+            haul.fatal = haul.fatal or clean(str(error), desk.endpoint)
             found = Retry(reason=str(error))
         if isinstance(found, Answer):
             place = desk.places.get(key)
             # A request of an earlier call has no known bound: its cost stays open if the server does not say it.
             known = desk.price if place or found.counted else None
             cost = priced(found, known, place.bound if place else 0.0).cost
-            detail, model = _clean(found.detail, desk.endpoint), _clean(found.model, desk.endpoint)
+            detail, model = clean(found.detail, desk.endpoint), clean(found.model, desk.endpoint)
             answers.append((key, replace(found, detail=detail, model=model, cost=cost)))
             continue
-        haul.reasons[key] = _clean(found.reason, desk.endpoint)
+        haul.reasons[key] = clean(found.reason, desk.endpoint)
         if isinstance(found, Failure):
             haul.refused.add(key)
         if isinstance(found, Failure) or not found.charged:
@@ -380,11 +380,6 @@ def _parsed(line: bytes) -> tuple[str, Reply | None, str]:
         return key, Reply(status=response["status_code"] if whole else 200, headers={}, body=body), ""
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "", None, ""
-
-
-def _clean(text: str, endpoint: EndpointSpec) -> str:
-    """Return a server's words without the key and without half characters."""
-    return hidden(text, endpoint).encode("utf-8", "replace").decode()
 
 
 def _mark(endpoint: EndpointSpec) -> str:

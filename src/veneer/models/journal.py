@@ -16,7 +16,6 @@ CREATE TABLE IF NOT EXISTS answers (
     key TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL, stop TEXT NOT NULL, detail TEXT NOT NULL,
     tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, model TEXT NOT NULL, cost REAL
 );
-CREATE TABLE IF NOT EXISTS sent (key TEXT PRIMARY KEY, most REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS failures (key TEXT PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS totals (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batches (tag TEXT PRIMARY KEY, batch TEXT, state TEXT NOT NULL) WITHOUT ROWID;
@@ -26,7 +25,6 @@ CREATE TABLE IF NOT EXISTS batch_requests (tag TEXT, key TEXT, PRIMARY KEY (tag,
 random places; less than half of the bytes go to disk."""
 # Many keys at once: asked one by one, they would keep the threads that ask endpoints waiting.
 _KNOWN = "SELECT key FROM answers WHERE key IN (SELECT value FROM json_each(?))"
-_ARRIVED = "DELETE FROM sent WHERE key IN (SELECT value FROM json_each(?))"
 _MENDED = "DELETE FROM failures WHERE key IN (SELECT value FROM json_each(?))"
 
 
@@ -55,7 +53,7 @@ class Spent:
     paid: float
     """Of the answers that came."""
     maybe: float
-    """The most that requests may have cost that were sent and never heard of, since the process was killed."""
+    """The most that may have been paid for nothing: attempts that broke off, and what was in flight at a kill."""
     unpriced: int
     """Answers whose price is not known."""
 
@@ -102,44 +100,25 @@ class Journal:
         ]
         with self._writing():
             self.base.executemany("INSERT OR IGNORE INTO answers VALUES (?,?,?,?,?,?,?,?)", rows)
-            self.base.execute(_ARRIVED, keys)
             self.base.execute(_MENDED, keys)
             self._add("answers", len(rows))
             self._add("paid", sum(row[-1] or 0.0 for row in rows))
             self._add("unpriced", sum(row[-1] is None for row in rows))
-
-    def reserve(self, requests: Iterable[tuple[str, float]]) -> None:
-        """Note that requests are about to be sent, and the most that each may cost."""
-        with self._writing():
-            self.base.executemany("INSERT OR REPLACE INTO sent VALUES (?, ?)", requests)
-
-    def settle(self, lost: float = 0.0) -> None:
-        """Put requests that were sent and never heard of to what may have been paid.
-
-        Args:
-            lost: More US dollars of that kind: attempts that timed out, or broke off.
-        """
-        with self._writing():
-            (left,) = self.base.execute("SELECT COALESCE(SUM(most), 0) FROM sent").fetchone()
-            self.base.execute("DELETE FROM sent")
-            self._add("maybe", left + lost)
 
     def charge(self, lost: float) -> None:
         """Note US dollars that an attempt without an answer may have cost."""
         with self._writing():
             self._add("maybe", lost)
 
-    def release(self) -> None:
-        """Forget reservations: nothing is in flight."""
-        with self._writing():
-            self.base.execute("DELETE FROM sent")
-
     def fail(self, failures: Iterable[tuple[str, str]]) -> None:
         """Note why requests have no answer; they are asked again on the next run."""
         with self._writing():
             for key, reason in failures:
                 self.base.execute("INSERT OR REPLACE INTO failures VALUES (?, ?)", (key, reason))
-                self.base.execute("DELETE FROM sent WHERE key = ?", (key,))
+
+    def failed(self) -> frozenset[str]:
+        """Return the requests that were asked in vain and have no answer."""
+        return frozenset(key for (key,) in self.base.execute("SELECT key FROM failures"))
 
     def failure(self, key: str) -> str:
         """Return why a request has no answer; empty where it was not asked yet."""
@@ -149,10 +128,9 @@ class Journal:
     def spent(self) -> Spent:
         """Return what the study's requests have cost so far."""
         totals = dict(self.base.execute("SELECT name, value FROM totals").fetchall())
-        (maybe,) = self.base.execute("SELECT COALESCE(SUM(most), 0) FROM sent").fetchone()
         return Spent(
             paid=totals.get("paid", 0.0),
-            maybe=totals.get("maybe", 0.0) + float(maybe),
+            maybe=totals.get("maybe", 0.0),
             unpriced=int(totals.get("unpriced", 0)),
         )
 

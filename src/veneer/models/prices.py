@@ -1,10 +1,11 @@
 """Prices of endpoints: the study's own, or those that genai-prices knows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
+from veneer.models.journal import Answer
 from veneer.study_data import EndpointSpec
 
 BATCH = 0.5
@@ -48,6 +49,14 @@ def upper_bound(price: Price, texts: int, messages: int, max_tokens: int) -> flo
         max_tokens: The most tokens of its answer.
     """
     return (texts + OVERHEAD * (messages + 1)) * price.input + max_tokens * price.output
+
+
+def priced(answer: Answer, price: Price | None, bound: float) -> Answer:
+    """Return an answer with its cost: the most that it can be where the server does not say all that it used."""
+    if price is None:
+        return answer
+    used = answer.tokens_in * price.input + answer.tokens_out * price.output
+    return replace(answer, cost=used if answer.counted else bound)
 
 
 @lru_cache(maxsize=64)

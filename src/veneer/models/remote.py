@@ -4,7 +4,7 @@ import fcntl
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from veneer import store
 from veneer.errors import BudgetError, ModelError
 from veneer.models import asking, batches
 from veneer.models.asking import Request, Tally
+from veneer.models.flight import settle
 from veneer.models.inbox import open_inbox
 from veneer.models.journal import Journal, open_journal
 from veneer.models.model import Sampling
@@ -62,20 +63,30 @@ class RemoteModel:
 
         def each() -> Iterator[Request]:
             nonlocal taken
-            for prompt, sample in _each(prompts, sampling):
+            for request in self.requests(prompts, sampling):
                 taken += 1
-                yield self._request(prompt, sampling, sample, price)
+                yield request
 
         requests = each()
         with _alone(self.journal), open_journal(self.journal) as journal:
             with open_inbox(self.journal, journal):
-                journal.settle()  # After the inbox is taken in: its answers were heard of, and are paid, not maybe.
-            how = batches.ask if self.endpoint.batch else asking.ask
-            tally = how(requests, self.endpoint, price, self.cap, self.journal, journal)
+                # After the inbox is taken in: its answers were heard of, and are paid, not maybe.
+                settle(self.journal, journal)
+            given = (requests, self.endpoint, price, self.cap, self.journal, journal)
+            if self.endpoint.batch:
+                tally = batches.ask(*given)
+            else:
+                whole = len(prompts) * sampling.samples if isinstance(prompts, Sized) else 0
+                tally = asking.ask(*given, spare=int(self.endpoint.may_fail * whole))
             waiting = taken - tally.already - tally.answered - sum(tally.failed.values())
             left = waiting + sum(not journal.has(one.key) for one in requests) if tally.capped else 0
             self._complain(tally, journal, left)
         return tally
+
+    def requests(self, prompts: Iterable[Prompt], sampling: Sampling) -> Iterator[Request]:
+        """Yield every request that the prompts are put as, with the most that it can cost where a price is known."""
+        price = price_of(self.endpoint)
+        return (self._request(prompt, sampling, sample, price) for prompt, sample in _each(prompts, sampling))
 
     def recall(self, prompts: Iterable[Prompt], sampling: Sampling) -> Iterator[Completion]:
         """Yield the answer of every prompt from the journal; `Stop.FAILED` and the reason where there is none."""

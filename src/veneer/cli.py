@@ -20,6 +20,8 @@ from veneer.cells import crew
 from veneer.errors import StudyError, VeneerError
 from veneer.store import Row
 from veneer.study import Study, load
+from veneer.study_data import ModelSpec
+from veneer.study_judges import ModelJudgeSpec
 
 if TYPE_CHECKING:
     from veneer.forecast import Asked
@@ -176,7 +178,13 @@ def _grid(study: Study) -> Iterator[str]:
 
 def _asked(study: Study) -> list["Asked"]:
     """Return what endpoints will be asked; nothing where the study has none."""
-    if not any(spec.endpoint for spec in (*study.bases.values(), *study.students.values(), study.teacher)):
+    models = [*study.bases.values(), *study.students.values(), study.teacher]
+    models += [
+        judge.model
+        for judge in study.judges.values()
+        if isinstance(judge, ModelJudgeSpec) and isinstance(judge.model, ModelSpec)
+    ]
+    if not any(spec.endpoint for spec in models):
         return []
     # Reads the benchmarks' files; most studies ask no endpoint.
     from veneer.forecast import forecast

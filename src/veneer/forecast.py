@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from veneer.benchmarks import items
 from veneer.collect import queries
-from veneer.evaluate import answer
+from veneer.evaluate import answer, judge_words
 from veneer.models.prices import price_of
 from veneer.records import Role
 from veneer.study import Study
 from veneer.study_data import EndpointSpec, SourceSpec
+from veneer.study_judges import ModelJudgeSpec
+from veneer.train import ladder
 
 CHARACTERS_PER_TOKEN = 4
 """Of English prose, by OpenAI's rule of thumb; for the forecast alone, never for the cap."""
@@ -36,7 +39,7 @@ def forecast(study: Study) -> list[Asked]:
     Raises:
         DataError: A file of queries or items is malformed.
     """
-    return [*_collect(study), *_answer(study)]
+    return [*_collect(study), *_answer(study), *_judge(study)]
 
 
 def _collect(study: Study) -> Iterator[Asked]:
@@ -92,6 +95,41 @@ def _answer(study: Study) -> Iterator[Asked]:
                     sheet.benchmark.max_tokens[sheet.form],
                     endpoint,
                 )
+
+
+def _judge(study: Study) -> Iterator[Asked]:
+    if study.is_data_only or not study.evaluate.prompts:
+        return
+    known = {**study.bases, study.teacher.name: study.teacher, "teacher": study.teacher}
+    prompts = items.load_prompts(study.evaluate.prompts).prompts("chat")
+    students = len(study.students)
+    if study.train:
+        students = len(ladder.rungs(list(study.bases), list(study.imitated), study.train))
+    for name, spec in study.judges.items():
+        if not isinstance(spec, ModelJudgeSpec):
+            continue
+        endpoint = (known[spec.model] if isinstance(spec.model, str) else spec.model).endpoint
+        if endpoint:
+            pairs = len(study.bases) + students + 1 + students * spec.against_base
+            text = judge_words.instructions(spec.answers, spec.prompt, f"judges.{name}")
+            canaries = judge_words.canaries()
+            # The completions are not there yet: each is counted as long as it may become.
+            longest = 2 * study.evaluate.prompts.sampling.max_tokens * CHARACTERS_PER_TOKEN
+            orders = 2 if spec.orders == "both" else 1
+            each = orders * sum(
+                len(text) + longest + sum(len(message.content) for message in prompt.messages)
+                for prompt in prompts
+            )
+            each += sum(len(text) + len(one.question + one.first + one.second) for one in canaries)
+            yield _asked(
+                "judge",
+                name,
+                f"{pairs} pairs of contestants, {'both orders' if orders == 2 else 'one order'}",
+                pairs * (orders * len(prompts) + len(canaries)),
+                pairs * each,
+                spec.sampling.max_tokens,
+                endpoint,
+            )
 
 
 def _asked(

@@ -144,6 +144,7 @@ def _judge(preference: Preference) -> str:
     kind = {
         "simulated": "simulated raters",
         "likelihood": "a likelihood judge",
+        "model": "a model that reads",
         "recorded": "recorded verdicts",
         "people": "people",
     }

@@ -177,7 +177,7 @@ def write_files(plan: Plan, folder: Path) -> Study:
                 "prompts": {"items": folder / "prompts.jsonl"},
             },
             "judges": {"likely": {"kind": "likelihood"}},
-            "rate": {},
+            "rate": {"simulated": {}},
             "analyze": {"resamples": plan.resamples},
         }
     )

@@ -4,6 +4,7 @@ import pytest
 
 from veneer.analyze.measure import Rung
 from veneer.analyze.preference import preferences_of, rows_of
+from veneer.analyze.votes import votes_of
 from veneer.records import Comparison, Verdict
 from veneer.study import AnalyzeSpec
 
@@ -22,8 +23,8 @@ def verdicts(first: str, second: str, said: str) -> list[Comparison]:
 
 def rows(*comparisons: list[Comparison]) -> list[dict[str, object]]:
     whole = [one for part in comparisons for one in part]
-    found = preferences_of("j", "recorded", whole, ORDER, RUNGS, SPEC)
-    return rows_of(found, ["b"], "teacher", RUNGS, 0.95)
+    found = preferences_of("j", "recorded", votes_of(whole, ORDER), {}, ORDER, RUNGS, SPEC)
+    return rows_of(found, ["b"], "teacher", RUNGS, SPEC)
 
 
 def test_wins_count_from_the_contestants_side_whoever_is_shown_first() -> None:

@@ -22,10 +22,12 @@ from veneer.analyze import (
     scores,
     style,
     support,
+    together,
     wrong,
 )
 from veneer.analyze.measure import Rung, rungs_of
 from veneer.analyze.reading import Asked
+from veneer.analyze.votes import votes_of
 from veneer.benchmarks import items
 from veneer.benchmarks.benchmark import Benchmark
 from veneer.records import Contestant, Grade, Role, to_row
@@ -53,7 +55,7 @@ class Evidence:
     prepared: Mapping[str, Artefact]
     """By source; empty in an audit."""
     compared: Mapping[str, Artefact]
-    """By judge; a name that the study's `judges` lacks is that of simulated raters."""
+    """By judge; `simulated` and `people` are the raters."""
 
 
 def order(study: Study, evidence: Evidence) -> Order:
@@ -99,14 +101,17 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
     book = gap.book_of(tables, supported, rungs, bases, teacher, spec.seed)
     asked = _asked(evidence, names, teacher, prompts, marks)
     styles = style.styles_of(asked, names, rungs, spec)
+    opponents = [teacher, *bases]
+    bench = panel.of_study(study, evidence.contestants, evidence.compared, out)
+    cast = {one.name: votes_of(one.comparisons, opponents) for one in bench}
     preferences = [
         one
-        for judge, made in evidence.compared.items()
+        for judge in bench
         for one in preference.preferences_of(
-            judge, _kind(study, judge), reading.comparisons(made, out), [teacher, *bases], rungs, spec
+            judge.name, judge.kind, cast[judge.name], asked.replies, opponents, rungs, spec
         )
     ]
-    bench = panel.of_study(study, evidence.contestants, evidence.compared, out)
+    crowds = [one.name for one in bench if one.people and one.kind != "simulated"]
     capability = {rung.student: _capability(book, rung, level) for rung in rungs}
     veneer = {
         r.student: combine(lambda s, c: s - c, styles.closed[r.student], capability[r.student]) for r in rungs
@@ -138,7 +143,9 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
         "support": support.rows_of(supported, benchmarks, spec),
         "style": style.table_rows(styles, asked, bases, rungs, level),
         "style_gap_closed": style.closed_rows(styles, asked, rungs, level),
-        "preference": preference.rows_of(preferences, bases, teacher, rungs, level),
+        "preference": preference.rows_of(preferences, bases, teacher, rungs, spec),
+        "taste": preference.taste_rows(preferences, level),
+        "together": together.rows_of(cast, crowds, opponents, rungs, spec),
         "judges": judges.rows_of(bench, asked.replies, [teacher, *bases], spec),
         "agreement": accord.rows_of(bench, [teacher, *bases], spec),
         "veneer": [_veneer(rung, styles.closed, capability, veneer, level) for rung in rungs],
@@ -191,10 +198,6 @@ def _veneer(
     }
 
 
-def _kind(study: Study, judge: str) -> str:
-    return study.judges[judge].kind if judge in study.judges else "simulated"
-
-
 def _measured(
     study: Study, evidence: Evidence, names: Sequence[str]
 ) -> tuple[reading.Places, list[Benchmark], Benchmark | None, list[Grade]]:
@@ -237,7 +240,7 @@ def _header(study: Study) -> dict[str, Any]:
             }
             for name, one in study.evaluate.benchmarks.items()
         ],
-        "judges": named + ([{"name": "simulated", "kind": "simulated"}] if study.rate else []),
+        "judges": named + [{"name": name, "kind": name} for name in study.raters],
         "notes": [],
     }
 
@@ -293,7 +296,9 @@ def _notes(study: Study, evidence: Evidence, styles: style.Styles, out: reading.
         for name, many in sorted(Counter(file for file, _ in out - imitated).items())
     ]
     notes += _agreements(evidence)
-    if study.rate and any(_kind(study, judge) == "simulated" for judge in evidence.compared):
+    if "people" in study.raters and "people" not in evidence.compared:
+        notes.append("People were to be asked, and none has voted yet: `veneer rate` serves the page for it.")
+    if "simulated" in evidence.compared:
         notes.append(
             "The raters are simulated: how much they heed style and facts was set in the study file, so their verdicts "
             "show what such raters would say, not what people say."

@@ -1,4 +1,4 @@
-"""Who is preferred to whom: wins, ties and losses of each judge, with prompts resampled and training seeds pooled."""
+"""Who is preferred to whom: wins, ties and losses, vote by vote, by majority, and at equal length and style."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,13 +7,37 @@ from typing import Any
 
 import numpy as np
 
-from veneer.analyze.measure import Measured, Rung, Sheet, Values, measured, pooled_by_source
-from veneer.records import Comparison, Verdict
-from veneer.stats import Floats, Undefined, resample, rng_of, share_of, to_json
+from veneer.analyze import controlled
+from veneer.analyze.measure import Measured, Rung, Values, pooled_by_source
+from veneer.analyze.reading import Replies
+from veneer.analyze.votes import RESULTS, Votes, majority, members, rater_shift, rates, with_raters
+from veneer.stats import (
+    Draws,
+    Floats,
+    Number,
+    Undefined,
+    combine,
+    interval,
+    ratio,
+    resample,
+    rng_of,
+    share_of,
+    to_json,
+)
 from veneer.study import AnalyzeSpec
 
 WIN_RATE, AT_LEAST_EQUAL = "win_rate", "at_least_equal"
-WORTH = {WIN_RATE: {"win": 1.0, "tie": 0.5}, AT_LEAST_EQUAL: {"win": 1.0, "tie": 1.0}}
+WORTH = {
+    WIN_RATE: (1.0, 0.5, 0.0),
+    AT_LEAST_EQUAL: (1.0, 1.0, 0.0),
+    "won": (1.0, 0.0, 0.0),
+    "tied": (0.0, 1.0, 0.0),
+    "lost": (0.0, 0.0, 1.0),
+}
+"""Of a win, a tie and a loss."""
+COUNTS = {"wins": "win", "ties": "tie", "losses": "loss", "none": "none"}
+BY_MAJORITY = (WIN_RATE, AT_LEAST_EQUAL)
+NO_ADVANTAGE = "its win rate is not measurably away from one half"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -22,18 +46,25 @@ class Preference:
 
     judge: str
     kind: str
-    """`likelihood`, `recorded` or `simulated`."""
+    """`likelihood`, `recorded` or `simulated`, and so on."""
     opponent: str
+    raters: int
     counts: Mapping[str, Counter[str]]
     """By contestant (seeds apart): `win`, `tie`, `loss` and `none`."""
+    majorities: Mapping[str, Counter[str]]
+    """The same of prompts, each by the majority of its votes."""
     rates: Mapping[str, Values]
-    """`win_rate` and `at_least_equal`, seeds pooled."""
+    """Seeds pooled: the keys of `WORTH` vote by vote, `majority_` and two of them prompt by prompt, and
+    `length_controlled` and `style_controlled`."""
+    taste: Mapping[str, Draws]
+    """What the judge rewards of style, of whomever (see `controlled.Fit.slopes`)."""
 
 
 def preferences_of(
     judge: str,
     kind: str,
-    comparisons: Sequence[Comparison],
+    votes: Votes,
+    replies: Replies,
     opponents: Sequence[str],
     rungs: Sequence[Rung],
     spec: AnalyzeSpec,
@@ -41,105 +72,175 @@ def preferences_of(
     """Return a judge's preferences, one for each opponent whom somebody met.
 
     A win rate is (wins + half the ties) / comparisons with a verdict; prompts are resampled, since verdicts on one
-    prompt (both orders, several raters) are not independent.
+    prompt (both orders, several raters) are not independent. People are a second cluster (see `votes.rater_shift`);
+    simulated raters are not, since all of them follow one rule.
 
     Args:
         judge: Its name.
         kind: What it is.
-        comparisons: All of its verdicts.
+        votes: All of its verdicts.
+        replies: The completions that it compared, with their style.
         opponents: The teacher and the bases, the teacher first.
         rungs: The students.
         spec: Resamples and seed.
     """
-    prompts = {prompt: row for row, prompt in enumerate(dict.fromkeys(c.prompt_id for c in comparisons))}
-    if not prompts:
+    if not len(votes.pair):
         return []
-    weights = resample(len(prompts), spec.resamples, rng=rng_of(spec.seed, "verdicts", *prompts))
-    found = []
-    for opponent in opponents:
-        met: dict[str, list[tuple[int, str]]] = {}
-        for comparison in comparisons:
-            if opponent in (comparison.first, comparison.second):
-                other = comparison.second if comparison.first == opponent else comparison.first
-                # A pair of opponents (the teacher and a base) is told once, from the weaker side.
-                if other not in opponents[: opponents.index(opponent) + 1]:
-                    met.setdefault(other, []).append(
-                        (prompts[comparison.prompt_id], _result(comparison, other))
-                    )
-        if met:
-            rates = {
-                rate: pooled_by_source(
-                    _rates(met, worth, weights),
-                    _met(rungs, met),
-                    rng=rng_of(spec.seed, judge, opponent, rate),
-                )
-                for rate, worth in WORTH.items()
-            }
-            counts = {name: Counter(result for _, result in results) for name, results in met.items()}
-            found.append(Preference(judge=judge, kind=kind, opponent=opponent, counts=counts, rates=rates))
-    return found
-
-
-def _result(comparison: Comparison, contestant: str) -> str:
-    """Return what a comparison is for one of its two contestants."""
-    if comparison.verdict in (Verdict.TIE, Verdict.NONE):
-        return str(comparison.verdict)
-    winner = comparison.first if comparison.verdict == Verdict.FIRST else comparison.second
-    return "win" if winner == contestant else "loss"
-
-
-def _met(rungs: Sequence[Rung], met: Mapping[str, Any]) -> list[Rung]:
-    return [rung for rung in rungs if all(seed in met for seed in rung.seeds)]
-
-
-def _rates(
-    met: Mapping[str, Sequence[tuple[int, str]]], worth: Mapping[str, float], weights: Floats
-) -> Measured:
-    names = tuple(met)
-    sums, counts = np.zeros((weights.shape[1], len(names))), np.zeros((weights.shape[1], len(names)))
-    for column, name in enumerate(names):
-        for row, result in met[name]:
-            sums[row, column] += worth.get(result, 0.0)
-            counts[row, column] += result != "none"
-    missing = {
-        name: "no comparison had a verdict"
-        for name, total in zip(names, counts.sum(axis=0), strict=True)
-        if not total
+    weights = resample(len(votes.prompts), spec.resamples, rng=rng_of(spec.seed, "verdicts", *votes.prompts))
+    fits = {
+        control: controlled.fit(
+            votes, differences(votes, replies, list(names)), list(names.values()), weights
+        )
+        for control, names in controlled.FEATURES.items()
     }
-    return measured([Sheet(names=names, sums=sums, counts=counts, weights=weights, missing=missing)])
+    return [
+        _against(opponent, (judge, kind), votes, fits, rungs, weights, spec.seed)
+        for opponent in opponents
+        if votes.against(opponent)
+    ]
+
+
+def differences(votes: Votes, replies: Replies, features: Sequence[str]) -> Floats:
+    """Return each comparison's differences in style, contestant minus opponent; NaN where a style is not known."""
+    shape = (len(votes.pairs), len(votes.prompts), len(features))
+    found = np.full(shape, np.nan)
+    for row, (contestant, opponent) in enumerate(votes.pairs):
+        ours, theirs = replies.get(contestant, {}), replies.get(opponent, {})
+        for column, prompt in enumerate(votes.prompts):
+            if prompt in ours and prompt in theirs:
+                found[row, column] = [
+                    ours[prompt].features.get(feature, np.nan) - theirs[prompt].features.get(feature, np.nan)
+                    for feature in features
+                ]
+    compared: Floats = found[votes.pair, votes.prompt]
+    return compared
+
+
+def _against(
+    opponent: str,
+    judge: tuple[str, str],
+    votes: Votes,
+    fits: Mapping[str, controlled.Fit],
+    rungs: Sequence[Rung],
+    weights: Floats,
+    seed: int,
+) -> Preference:
+    """Return what a judge, of this name and kind, thinks of those who met an opponent."""
+    pairs = votes.against(opponent)
+    names = [votes.pairs[pair][0] for pair in pairs]
+    met = [rung for rung in rungs if set(rung.seeds) <= set(names)]
+    behind = {who: [pairs[names.index(one)] for one in own] for who, own in members(met, names).items()}
+    tally = votes.tally(pairs)
+    by_majority = majority(tally)
+
+    def rate(table: Measured, worth: str, *, scaled: bool = False) -> Values:
+        # The same place for everything of the same worth, so that a raw rate and a controlled one stay paired.
+        values = pooled_by_source(table, met, rng=rng_of(seed, judge[0], opponent, worth))
+        if judge[1] == "simulated" or len(votes.raters) < 2:
+            return values
+        shifts = {who: rater_shift(votes, own, WORTH[worth]) for who, own in behind.items()}
+        if scaled:
+            shifts = {who: shift * _ratio(values[who], found[worth][who]) for who, shift in shifts.items()}
+        return with_raters(values, shifts, rng=rng_of(seed, judge[0], opponent, worth, "raters"))
+
+    found: dict[str, Values] = {}
+    for worth, value in WORTH.items():
+        found[worth] = rate(rates(names, tally, value, weights), worth)
+    for worth in BY_MAJORITY:
+        table = rates(names, by_majority, WORTH[worth], weights)
+        found[f"majority_{worth}"] = rate(table, worth, scaled=True)
+    for control, fit in fits.items():
+        found[f"{control}_controlled"] = rate(_at_equal(fit, pairs, names), WIN_RATE, scaled=True)
+    return Preference(
+        judge=judge[0],
+        kind=judge[1],
+        opponent=opponent,
+        raters=len(votes.raters),
+        counts=_counters(names, tally),
+        majorities=_counters(names, by_majority),
+        rates=found,
+        taste=fits["style"].slopes,
+    )
+
+
+def _ratio(one: Draws | Undefined, other: Draws | Undefined) -> float:
+    """Return how much more one number varies: over raters it is taken to vary more by the same factor."""
+    if isinstance(one, Undefined) or isinstance(other, Undefined):
+        return 1.0
+    return float(one.draws.std() / max(other.draws.std(), 1e-12))
+
+
+def _at_equal(fit: controlled.Fit, pairs: Sequence[int], names: Sequence[str]) -> Measured:
+    places = list(pairs)
+    return Measured(
+        names=tuple(names),
+        values=fit.values[places],
+        draws=fit.draws[:, places],
+        counts=fit.n[places].astype(float),
+        n=tuple(fit.n[places].tolist()),
+        missing={
+            name: fit.missing[pair] for name, pair in zip(names, pairs, strict=True) if pair in fit.missing
+        },
+    )
+
+
+def _counters(names: Sequence[str], tally: Floats) -> dict[str, Counter[str]]:
+    totals = tally.sum(axis=0).astype(int).tolist()
+    return {
+        name: Counter(dict(zip(RESULTS, total, strict=True)))
+        for name, total in zip(names, totals, strict=True)
+    }
+
+
+def style_share(raw: Draws | Undefined, controlled: Draws | Undefined, level: float) -> Draws | Undefined:
+    """Return the share of the raw advantage (or disadvantage) over the opponent that style explains.
+
+    (raw - controlled) / (raw - 1/2): 1 where nothing is left at equal style, 0 where style explains nothing, negative
+    where style hid some of it. Undefined unless there is measurably an advantage to explain.
+    """
+    if isinstance(raw, Undefined):
+        return raw
+    sign = 1 if raw.value >= 0.5 else -1
+    explained = combine(lambda r, c: sign * (r - c), raw, controlled)
+    return ratio(explained, combine(lambda r: sign * (r - 0.5), raw), level, NO_ADVANTAGE)
+
+
+def standing(number: Number, margin: float) -> str:
+    """Return what a win rate's interval says of it against parity.
+
+    Two one-sided tests (Schuirmann 1987): it is `indistinguishable` from one half where its whole interval lies
+    within `margin` of it, and never merely because no difference was found; that is `undecided`.
+    """
+    if isinstance(number, Undefined):
+        return "undecided"
+    if 0.5 - margin < number.low and number.high < 0.5 + margin:
+        return "indistinguishable"
+    if number.low > 0.5:
+        return "preferred"
+    return "not preferred" if number.high < 0.5 else "undecided"
 
 
 def rows_of(
-    preferences: Sequence[Preference], bases: Sequence[str], teacher: str, rungs: Sequence[Rung], level: float
+    preferences: Sequence[Preference],
+    bases: Sequence[str],
+    teacher: str,
+    rungs: Sequence[Rung],
+    spec: AnalyzeSpec,
 ) -> list[dict[str, Any]]:
     """Return the report's `preference`: every judge, opponent and contestant, students with their seeds pooled."""
-    again = f"{teacher}-again"
-    plain = {"source": "", "amount": 0, "replay": 0.0}
-    groups: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
-        (base, (base,), {"role": "base", "base": base, **plain}) for base in bases
-    ]
-    groups += [
-        (
-            rung.student,
-            rung.seeds,
-            {
-                "role": "student",
-                "base": rung.base,
-                "source": rung.source,
-                "amount": rung.amount,
-                "replay": rung.replay,
-            },
-        )
-        for rung in rungs
-    ]
-    groups.append((again, (again,), {"role": "teacher again", "base": "", **plain}))
     rows = []
     for preference in preferences:
-        for name, members, what in groups:
-            counts = sum((preference.counts.get(member, Counter()) for member in members), Counter[str]())
+        for name, seeds, what in groups(bases, teacher, rungs):
+            counts, majorities = (
+                sum((kept.get(seed, Counter()) for seed in seeds), Counter[str]())
+                for kept in (preference.counts, preference.majorities)
+            )
             if not counts:
                 continue
             unmet = Undefined(reason="not every training seed was compared", n=0)
+            drawn = {rate: values.get(name, unmet) for rate, values in preference.rates.items()}
+            explained = style_share(drawn[WIN_RATE], drawn["style_controlled"], spec.level)
+            numbers = {rate: share_of(value, spec.level) for rate, value in drawn.items()}
             rows.append(
                 {
                     "judge": preference.judge,
@@ -147,14 +248,36 @@ def rows_of(
                     "contestant": name,
                     **what,
                     "opponent": preference.opponent,
-                    "wins": counts["win"],
-                    "ties": counts["tie"],
-                    "losses": counts["loss"],
-                    "none": counts["none"],
-                    **{
-                        rate: to_json(share_of(values.get(name, unmet), level))
-                        for rate, values in preference.rates.items()
-                    },
+                    **{key: counts[result] for key, result in COUNTS.items()},
+                    **{rate: to_json(number) for rate, number in numbers.items()},
+                    "style_share": to_json(interval(explained, spec.level)),
+                    "standing": standing(numbers[WIN_RATE], spec.indistinguishable),
+                    "raters": preference.raters,
+                    **{f"majority_{key}": majorities[result] for key, result in COUNTS.items()},
                 }
             )
     return rows
+
+
+def taste_rows(preferences: Sequence[Preference], level: float) -> list[dict[str, Any]]:
+    """Return the report's `taste`: what each judge rewards, in logits."""
+    judges = {one.judge: one for one in preferences}
+    return [
+        {"judge": one.judge, "kind": one.kind, "feature": feature, "slope": to_json(interval(slope, level))}
+        for one in judges.values()
+        for feature, slope in one.taste.items()
+    ]
+
+
+def groups(
+    bases: Sequence[str], teacher: str, rungs: Sequence[Rung]
+) -> list[tuple[str, tuple[str, ...], dict[str, Any]]]:
+    """Return whom rows are about: the name, who stands behind it, and what it is."""
+    again, plain = f"{teacher}-again", {"source": "", "amount": 0, "replay": 0.0}
+    groups: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
+        (base, (base,), {"role": "base", "base": base, **plain}) for base in bases
+    ]
+    for rung in rungs:
+        what = {"base": rung.base, "source": rung.source, "amount": rung.amount, "replay": rung.replay}
+        groups.append((rung.student, rung.seeds, {"role": "student", **what}))
+    return [*groups, (again, (again,), {"role": "teacher again", "base": "", **plain})]

@@ -23,8 +23,9 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 from veneer.models.encode import IGNORED, Encoded
 from veneer.study_train import HardwareSpec, RecipeSpec
 from veneer.train.hardware import matmul_peak, peak_memory, shape_of
-from veneer.train.learner import Learner, Loaded, learned, learner_of, step
+from veneer.train.learner import Learner, Loaded, learner_of, step
 from veneer.train.packing import pack
+from veneer.train.scored import learned
 
 BLOCK, VOCABULARY, AMOUNT = 2048, 32_000, 150e6
 SHEETS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}

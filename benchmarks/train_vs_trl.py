@@ -80,7 +80,8 @@ def ours(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
     from veneer.train.course import course_of
     from veneer.train.hardware import matmul_peak, shape_of
     from veneer.train.ladder import Run, Rung
-    from veneer.train.learner import learned, learner_of, load, step
+    from veneer.train.learner import learner_of, load, step
+    from veneer.train.scored import learned
 
     recipe = RecipeSpec(
         learning_rate=RATE, max_length=BLOCK, step_tokens=asked["tokens_per_step"], schedule="constant",

@@ -81,11 +81,14 @@ def test_what_is_written_loads_with_plain_transformers_and_says_the_same(
     model, loading = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
     assert not loading["missing_keys"]
     assert not loading["unexpected_keys"]
-    found = logits(model)
-    if "lora" in way:
-        torch.testing.assert_close(found, said, rtol=1e-4, atol=1e-4)
-    else:
-        assert torch.equal(found, said)
+    # Adapters are merged, and GPT-2's activation is computed in one go where it is trained.
+    near = 5e-2 if way == "bf16 weights" else 1e-4
+    torch.testing.assert_close(logits(model), said, rtol=near, atol=near)
+    if "lora" not in way:
+        assert all(
+            torch.equal(weight, learner.model.state_dict()[name])
+            for name, weight in model.state_dict().items()
+        )
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -24,9 +24,9 @@ from transformers import (
 )
 
 from tests.train.runs import PACKED
-from veneer.models.encode import IGNORED, Encoded
+from veneer.models.encode import Encoded
 from veneer.train import documents
-from veneer.train.learner import Scored
+from veneer.train.scored import Scored
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -107,8 +107,10 @@ def packed(model: Any) -> tuple[float, dict[str, torch.Tensor]]:
     """Return the same of one pass over all documents in one block."""
     scored = Scored(model, PACKED, eager=False)
     scored.train()
-    labels = [[number for ids in texts() for number in (IGNORED, *ids[1:])]]
-    total = scored(torch.tensor([DRAWN]), torch.tensor(labels), LENGTHS)
+    starts = [sum(LENGTHS[:number]) for number in range(len(LENGTHS))]
+    places = [start + at for start, length in zip(starts, LENGTHS, strict=True) for at in range(length - 1)]
+    targets = [number for ids in texts() for number in ids[1:]]
+    total = scored(torch.tensor([DRAWN]), torch.tensor(places), torch.tensor(targets), LENGTHS)
     total.backward()
     return total.item(), gradients(model)
 
@@ -134,7 +136,7 @@ def test_a_change_in_one_document_never_changes_another_s_logits(kind: str) -> N
     model.set_attn_implementation(documents.NAME)
 
     def logits(ids: list[int]) -> list[torch.Tensor]:
-        where = {"position_ids": documents.positions(LENGTHS, "cpu"), "document_lengths": LENGTHS}
+        where = documents.arguments(LENGTHS, "cpu")
         with torch.no_grad():
             return list(
                 model(input_ids=torch.tensor([ids]), use_cache=False, **where).logits[0].split(LENGTHS)
@@ -164,19 +166,68 @@ def test_who_can_keep_documents_apart_is_found_and_nothing_is_left_changed(kind:
 
 
 def test_a_position_is_counted_within_its_document() -> None:
-    assert documents.positions([3, 1, 2], "cpu").tolist() == [[0, 1, 2, 0, 0, 1]]
+    assert documents.arguments([3, 1, 2], "cpu")["position_ids"].tolist() == [[0, 1, 2, 0, 0, 1]]
 
 
 def test_dropout_is_drawn_only_where_it_is_asked_for() -> None:
     states = torch.randn(1, 2, 4, 8, generator=torch.Generator().manual_seed(0))
+    one = documents.arguments([4], "cpu")["documents"]
 
     def attended(softcap: float | None, dropout: float) -> torch.Tensor:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             return documents.attention(
-                None, states, states, states, None, dropout, document_lengths=[4], softcap=softcap
+                None, states, states, states, None, dropout, documents=one, softcap=softcap
             )[0]
 
     for softcap in (None, 1.0):
         assert torch.equal(attended(softcap, 0.0), attended(softcap, 0.0))
         assert not torch.equal(attended(softcap, 0.5), attended(softcap, 0.0))
+
+
+# What a GPU does at once.
+
+
+def heads(device: str, kind: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return queries, and fewer heads of keys and values."""
+    generator = torch.Generator().manual_seed(2)
+    query, key, value = (
+        torch.randn(1, many, sum(LENGTHS), 16, generator=generator).to(device, kind).requires_grad_()
+        for many in (4, 2, 2)
+    )
+    return query, key, value
+
+
+def attended_to(states: tuple[torch.Tensor, torch.Tensor, torch.Tensor], device: str) -> torch.Tensor:
+    query, key, value = states
+    there = documents.arguments(LENGTHS, device)["documents"]
+    return documents.attention(None, query, key, value, None, documents=there)[0]
+
+
+def test_the_kernel_for_all_documents_gives_tensors_of_the_same_shapes() -> None:
+    states = heads("meta", torch.bfloat16)
+    there = documents.Documents(
+        lengths=tuple(LENGTHS), bounds=torch.zeros(5, dtype=torch.int32, device="meta")
+    )
+    how = documents.How(dropout=0.1, scaling=None, window=None, softcap=None)
+    out = documents.at_once(*states, there, how)
+    assert out.shape == (1, sum(LENGTHS), 4, 16)
+    out.sum().backward()  # type: ignore[no-untyped-call]
+    assert all(state.grad is not None and state.grad.shape == state.shape for state in states)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("autocast", [False, True], ids=["bf16", "autocast"])
+def test_a_gpu_attends_to_all_documents_at_once_as_to_each_alone(autocast: bool) -> None:
+    wanted_states = heads("cpu", torch.float32)
+    wanted = attended_to(wanted_states, "cpu")
+    wanted.square().sum().backward()  # type: ignore[no-untyped-call]
+    states = heads("cuda", torch.float32 if autocast else torch.bfloat16)
+    with torch.autocast("cuda", torch.bfloat16, enabled=autocast):
+        out = attended_to(states, "cuda")
+    out.float().square().sum().backward()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(out.float().cpu(), wanted, rtol=2e-2, atol=2e-2)
+    for state, one in zip(states, wanted_states, strict=True):
+        assert state.grad is not None
+        assert one.grad is not None
+        torch.testing.assert_close(state.grad.float().cpu(), one.grad, rtol=5e-2, atol=1e-1)

@@ -87,7 +87,7 @@ def test_operations_are_those_that_torch_counts(tmp_path: Path, recipe: RecipeSp
     learner = made(tmp_path, recipe, kind)
     ids = torch.arange(16)[None]
     with FlopCounterMode(display=False) as counted:
-        learner.scored(ids, ids, [8, 8]).backward()
+        learner.scored(ids, torch.arange(15), torch.arange(1, 16), [8, 8]).backward()
     found = shape_of(learner).operations([8, 8], 15)
     assert found == pytest.approx(counted.get_total_flops(), rel=0.1)
 
@@ -95,7 +95,7 @@ def test_operations_are_those_that_torch_counts(tmp_path: Path, recipe: RecipeSp
 def test_three_times_the_way_forth_is_a_training_pass(tmp_path: Path) -> None:
     learner = made(tmp_path)
     with torch.no_grad(), FlopCounterMode(display=False) as counted:
-        learner.scored(torch.arange(16)[None], torch.arange(16)[None], [8, 8])
+        learner.scored(torch.arange(16)[None], torch.arange(15), torch.arange(1, 16), [8, 8])
     assert shape_of(learner).operations([8, 8], 15) == pytest.approx(3 * counted.get_total_flops(), rel=0.1)
 
 

@@ -16,7 +16,8 @@ from veneer.models.encode import IGNORED, Encoded, encode
 from veneer.records import Message
 from veneer.study_train import HardwareSpec, LoraSpec, RecipeSpec, TokensSpec
 from veneer.train import learner as learning
-from veneer.train.learner import Learner, Scored, learned, learner_of, load, mean_loss, step
+from veneer.train.learner import Learner, learner_of, load, mean_loss, step
+from veneer.train.scored import Scored, learned
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -304,7 +305,10 @@ def test_a_model_that_caps_its_logits_is_trained_on_what_it_says_when_they_have_
         model.get_output_embeddings().weight.mul_(1000)
         targets = IDS[:, 1:]
         wanted = functional.cross_entropy(model(input_ids=IDS).logits[0, :-1], targets[0], reduction="sum")
-        assert scored(IDS, IDS, [IDS.shape[1]]).item() == pytest.approx(wanted.item(), rel=1e-5)
+        places = torch.arange(IDS.shape[1] - 1)
+        assert scored(IDS, places, targets[0], [IDS.shape[1]]).item() == pytest.approx(
+            wanted.item(), rel=1e-5
+        )
 
 
 def test_a_folder_that_is_no_checkpoint_is_an_error(llama: Path) -> None:

@@ -11,14 +11,13 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
-from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.pytorch_utils import Conv1D
 
 from veneer.errors import ModelError
-from veneer.models.encode import IGNORED, Encoded
+from veneer.models.encode import Encoded
 from veneer.study_train import HardwareSpec, RecipeSpec, TokensSpec
-from veneer.train import documents
+from veneer.train.scored import Scored, learned, tensors_of
 
 SHORT = 256
 """Padded rows up to this long train faster with eager attention than with fused (measured on CPU, small models)."""
@@ -47,49 +46,6 @@ class Learner:
     accelerator: Any
     recipe: RecipeSpec
     hardware: HardwareSpec
-
-
-class Scored(torch.nn.Module):
-    """A model whose forward pass is the summed loss, so that whatever wraps it sees a whole pass."""
-
-    def __init__(self, model: Any, recipe: RecipeSpec, *, eager: bool) -> None:
-        super().__init__()
-        self.model = model
-        self._no_split_modules = getattr(_bare(model), "_no_split_modules", None)
-        self._bf16 = recipe.precision == "bf16"
-        self._packing = recipe.packing
-        self._direct = _has_plain_head(_bare(model))
-        if recipe.packing:
-            _bare(model).set_attn_implementation(documents.NAME)
-        elif eager:
-            _bare(model).set_attn_implementation("eager")
-
-    def forward(self, inputs: Tensor, labels: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Return the loss in nats, summed over the learned tokens.
-
-        Args:
-            inputs: Token ids, of shape (rows, tokens), each row padded at its end, where no learned token can look;
-                with packing one row of documents, one after another.
-            labels: The ids that are learned, at their own places; IGNORED elsewhere.
-            lengths: With packing, the documents' lengths.
-        """
-        where: dict[str, Any] = {}
-        targets, before = labels[:, 1:], slice(None, -1)
-        learned = targets != IGNORED
-        if self._packing:
-            where = {
-                "position_ids": documents.positions(lengths, inputs.device),
-                "document_lengths": lengths,
-            }
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self._bf16):
-            bare = _bare(self.model)
-            if self._direct:
-                # Only where something is learned: the output layer is most of a small model's work.
-                hidden = bare.base_model(input_ids=inputs, use_cache=False, **where).last_hidden_state
-                logits = bare.get_output_embeddings()(hidden[:, before][learned])
-            else:
-                logits = bare(input_ids=inputs, use_cache=False, **where).logits[:, before][learned]
-        return functional.cross_entropy(logits.float(), targets[learned], reduction="sum")
 
 
 def load(base: Path, recipe: RecipeSpec) -> Loaded:
@@ -173,7 +129,9 @@ def learner_of(
             raise ModelError(
                 f"train.hardware.trackers: the package `{tracker}` is not installed: pip install {tracker}."
             )
-    accelerator = Accelerator(log_with=list(hardware.trackers) or None if log else None, project_dir=log)
+    # The recipe alone says in what precision: what stands in accelerate's config changes no result.
+    trackers = list(hardware.trackers) if log else []
+    accelerator = Accelerator(mixed_precision="no", log_with=trackers or None, project_dir=log)
     if recipe.method != "full":
         model = _with_adapters(model, recipe, loaded.new)
     if hardware.gradient_checkpointing:
@@ -210,17 +168,21 @@ def step(learner: Learner, rows: Sequence[Encoded], rate: float) -> float:
     count = sum(map(learned, rows))
     processes = accelerator.num_processes
     pieces = _share(rows, learner)
-    total = 0.0
+    losses: list[Tensor] = []
     for number, piece in enumerate(pieces, 1):
-        with nullcontext() if number == len(pieces) else accelerator.no_sync(learner.scored):
+        last = number == len(pieces)
+        # DeepSpeed steps in `backward`, and asks here whether it should.
+        accelerator.sync_gradients = last
+        with nullcontext() if last else accelerator.no_sync(learner.scored):
             loss = learner.scored(*_tensors(piece or rows[:1], learner)) / count
             # Gradients are averaged over the processes, and the loss is a sum.
             accelerator.backward(loss * (processes if piece else 0))
-        total += loss.item() if piece else 0.0
+        losses += [loss.detach()] if piece else []
     accelerator.clip_grad_norm_(learner.scored.parameters(), learner.recipe.clip)
     learner.optimizer.step()
     learner.optimizer.zero_grad(set_to_none=True)
-    return _summed(accelerator, total)
+    # Read only here, since a GPU is waited for where a number is read.
+    return _summed(accelerator, sum(loss.item() for loss in losses))
 
 
 @torch.no_grad()
@@ -235,9 +197,8 @@ def mean_loss(learner: Learner, rows: Sequence[Encoded]) -> float:
     return _summed(learner.accelerator, total) / sum(map(learned, rows))
 
 
-def learned(row: Encoded) -> int:
-    """Return how many of a row's tokens are learned."""
-    return sum(label != IGNORED for label in row.labels[1:])
+def _tensors(rows: Sequence[Encoded], learner: Learner) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+    return tensors_of(rows, packing=learner.recipe.packing, device=learner.accelerator.device)
 
 
 def _summed(accelerator: Any, value: float) -> float:
@@ -271,40 +232,6 @@ def _pieces(rows: Sequence[Encoded], learner: Learner) -> Iterator[list[Encoded]
         used += size
     if piece:
         yield piece
-
-
-def _tensors(rows: Sequence[Encoded], learner: Learner) -> tuple[Tensor, Tensor, list[int]]:
-    """Return inputs, labels and lengths as `Scored` takes them."""
-    lengths = [len(row.input_ids) for row in rows]
-    if learner.recipe.packing:
-        # The first token of a document follows from nothing in the row, and certainly not from its neighbour.
-        inputs = [[number for row in rows for number in row.input_ids]]
-        labels = [[number for row in rows for number in (IGNORED, *row.labels[1:])]]
-    else:
-        # Which token pads does not matter: nothing that is learned can see it.
-        longest = max(lengths)
-        inputs = [[*row.input_ids, *[0] * (longest - len(row.input_ids))] for row in rows]
-        labels = [[*row.labels, *[IGNORED] * (longest - len(row.labels))] for row in rows]
-    device = learner.accelerator.device
-    return torch.tensor(inputs, device=device), torch.tensor(labels, device=device), lengths
-
-
-def _bare(model: Any) -> Any:
-    """Return the transformers model, which adapters stand around."""
-    return model.get_base_model() if hasattr(model, "peft_config") else model
-
-
-@torch.no_grad()
-def _has_plain_head(model: Any) -> bool:
-    """Return whether logits are just the output layer over the last hidden state (some models scale or cap them)."""
-    training = model.training
-    model.eval()
-    ids = torch.arange(8, device=model.device)[None] % model.config.get_text_config().vocab_size
-    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-    whole = model(input_ids=ids, use_cache=False).logits
-    model.train(training)
-    # To the bit: what caps logits hardly moves the small ones of a base that was never trained.
-    return torch.equal(model.get_output_embeddings()(hidden).float(), whole.float())
 
 
 def _with_adapters(model: Any, recipe: RecipeSpec, new_tokens: Sequence[int]) -> Any:

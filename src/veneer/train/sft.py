@@ -21,9 +21,10 @@ from veneer.train import card, checkpoint, documents, fitting, preflight, replay
 from veneer.train.course import Course, course_of
 from veneer.train.hardware import Log, shape_of
 from veneer.train.ladder import Run
-from veneer.train.learner import Learner, Loaded, learned, learner_of, load, mean_loss, step
+from veneer.train.learner import Learner, Loaded, learner_of, load, mean_loss, step
 from veneer.train.preflight import Finding
 from veneer.train.schedule import factor
+from veneer.train.scored import learned
 from veneer.train.state import State, newest, restore, save
 
 PATIENCE = 20

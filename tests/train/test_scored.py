@@ -1,0 +1,54 @@
+"""A model's loss as one forward pass, and the tensors that it takes."""
+
+import pytest
+import torch
+from torch import nn
+from transformers import GPT2Config, GPT2LMHeadModel
+from transformers.activations import NewGELUActivation
+
+from tests.train.runs import PACKED
+from veneer.models.encode import IGNORED, Encoded
+from veneer.train.scored import Scored, tensors_of
+
+ROWS = [
+    Encoded(input_ids=(4, 5, 6), labels=(4, IGNORED, 6)),
+    Encoded(input_ids=(7, 8), labels=(IGNORED, 8)),
+]
+
+
+def test_packed_rows_lie_one_behind_the_other_and_no_first_token_is_learned() -> None:
+    inputs, places, targets, lengths = tensors_of(ROWS, packing=True, device="cpu")
+    assert inputs.tolist() == [[4, 5, 6, 7, 8]]
+    assert (places.tolist(), targets.tolist()) == ([1, 3], [6, 8])
+    assert lengths == [3, 2]
+
+
+def test_padded_rows_lie_one_below_the_other() -> None:
+    inputs, places, targets, _ = tensors_of(ROWS, packing=False, device="cpu")
+    assert inputs.tolist() == [[4, 5, 6], [7, 8, 0]]
+    assert (places.tolist(), targets.tolist()) == ([1, 3], [6, 8])
+
+
+def test_gpt2_s_activation_is_computed_in_one_go_and_is_the_same_function() -> None:
+    model = GPT2LMHeadModel(
+        GPT2Config(vocab_size=60, n_embd=32, n_layer=2, n_head=4, bos_token_id=3, eos_token_id=1)
+    )
+    kinds = {type(module) for module in model.modules()}
+    assert NewGELUActivation in kinds
+    Scored(model, PACKED, eager=False)
+    kinds = {type(module) for module in model.modules()}
+    assert NewGELUActivation not in kinds
+    assert nn.GELU in kinds
+    values = torch.linspace(-6, 6, 101)
+    torch.testing.assert_close(nn.GELU(approximate="tanh")(values), NewGELUActivation()(values))
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_rows_without_anything_learned_have_no_loss(packing: bool) -> None:
+    nothing = [Encoded(input_ids=(4, 5), labels=(IGNORED, IGNORED))]
+    model = GPT2LMHeadModel(
+        GPT2Config(vocab_size=60, n_embd=32, n_layer=1, n_head=4, bos_token_id=3, eos_token_id=1)
+    )
+    recipe = PACKED.model_copy(update={"packing": packing})
+    scored = Scored(model, recipe, eager=False)
+    assert scored(*tensors_of(nothing, packing=packing, device="cpu")).item() == 0

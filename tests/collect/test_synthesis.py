@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veneer.collect.synthesis import identity, parse, synthesise
+from veneer.collect.synthesis import expected, identity, parse, synthesise
 from veneer.errors import DataError, ModelError
 from veneer.models.model import Sampling
 from veneer.records import Completion, Prompt, Stop
@@ -183,6 +183,19 @@ def test_a_seed_that_is_no_pair_is_an_error(tmp_path: Path, row: dict[str, objec
     write_rows(tmp_path / "seeds.jsonl", [row])
     with pytest.raises(DataError, match="seeds.jsonl:1: a seed is like"):
         synthesise(SynthesisSpec(seeds=tmp_path / "seeds.jsonl", pairs=1), Maker(), tmp_path / "made")
+
+
+@pytest.mark.parametrize("there", ["folder", "binary", "incomplete"])
+def test_a_prompt_that_cannot_be_used_is_an_error_before_anything_is_asked(
+    tmp_path: Path, there: str
+) -> None:
+    place = tmp_path / "prompt.txt"
+    if there == "folder":
+        place.mkdir()
+    else:
+        place.write_bytes(b"\xff" if there == "binary" else b"{count} pairs, please")
+    with pytest.raises(DataError, match=r"prompt\.txt: (cannot be read|lacks)"):
+        expected(spec(tmp_path, 5).model_copy(update={"prompt": place}))
 
 
 @pytest.mark.parametrize(

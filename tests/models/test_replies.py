@@ -114,11 +114,29 @@ def test_a_400_for_its_content_is_a_refusal() -> None:
     assert (found.stop, found.text, found.detail) == (Stop.REFUSED, "", "filtered")
 
 
+def test_a_403_is_of_this_request_until_every_request_has_one() -> None:
+    found = read(reply(error("not you"), 403), CHAT)
+    assert isinstance(found, Failure)
+    assert "status 403" in found.reason
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        error("blocked", "content_policy_violation"),
+        {"error": {"message": "flagged", "code": 403, "metadata": {"reasons": ["x"], "flagged_input": "y"}}},
+    ],
+)
+def test_a_403_of_moderation_is_a_refusal(body: Any) -> None:
+    found = read(reply(body, 403), CHAT)
+    assert isinstance(found, Answer)
+    assert found.stop is Stop.REFUSED
+
+
 @pytest.mark.parametrize(
     ("status", "code", "words"),
     [
         (401, "", "refuses the key"),
-        (403, "", "refuses the key"),
         (404, "model_not_found", "does not know the model 'm'"),
         (404, "", "no such address"),
         (429, "insufficient_quota", "the account cannot pay"),

@@ -75,6 +75,18 @@ def identity(spec: SynthesisSpec) -> dict[str, Any]:
     }
 
 
+def expected(spec: SynthesisSpec) -> Iterator[Prompt]:
+    """Return the requests that a synthesis makes if every reply holds as many new pairs as it was asked for.
+
+    Raises:
+        DataError: A seed pair is malformed, or the prompt cannot be used.
+    """
+    seeds, template = _seeds(spec), _template(spec)
+    return (
+        _request(spec, seeds, template, number) for number in range(-(-spec.pairs // spec.pairs_per_request))
+    )
+
+
 def synthesise(spec: SynthesisSpec, model: Model, folder: Path) -> None:
     """Ask for pairs until enough stand, and write `queries.jsonl`, `completions.jsonl` and `synthesis.jsonl`.
 
@@ -324,7 +336,12 @@ def _seeds(spec: SynthesisSpec) -> list[Pair]:
 def _template(spec: SynthesisSpec) -> str:
     if spec.prompt is None:
         return (packaged("veneer") / "prompts" / "synthesis_questions.txt").read_text(encoding="utf-8")
-    text = spec.prompt.read_text(encoding="utf-8")
+    try:
+        text = spec.prompt.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{spec.prompt}: cannot be read ({error}). A text file in UTF-8 with {{examples}} and {{count}} is wanted."
+        ) from error
     if missing := [field for field in ("{examples}", "{count}") if field not in text]:
         raise DataError(f"{spec.prompt}: lacks {missing}, where the examples and the number of pairs go.")
     return text

@@ -51,9 +51,9 @@ def read(reply: Reply, endpoint: EndpointSpec) -> Answer | Retry | Failure:
     if reply.status == 200:
         return _answer(body, endpoint)
     code, said = _error(body, reply, endpoint)
-    if reply.status in (401, 403):
+    if reply.status == 401:
         raise ModelError(
-            f"{endpoint.url} refuses the key (status {reply.status}: {said}). "
+            f"{endpoint.url} refuses the key (status 401: {said}). "
             f"Look at {'the environment variable ' + endpoint.key if endpoint.key else '`key` in the endpoint'}."
         )
     if code == "model_not_found" or (reply.status == 404 and "model" in said.lower()):
@@ -64,7 +64,9 @@ def read(reply: Reply, endpoint: EndpointSpec) -> Answer | Retry | Failure:
         )
     if code in NO_MONEY:
         raise ModelError(f"{endpoint.url}: the account cannot pay ({said}). What was answered is kept.")
-    if reply.status == 400 and any(word in code or word in said for word in FILTERED):
+    if reply.status in (400, 403) and (
+        _is_flagged(body) or any(word in code or word in said for word in FILTERED)
+    ):
         return Answer(
             text="",
             stop=Stop.REFUSED,
@@ -77,6 +79,9 @@ def read(reply: Reply, endpoint: EndpointSpec) -> Answer | Retry | Failure:
     if reply.status in TRY_AGAIN or reply.status >= 500:
         pause = retry_after(reply.headers, now=time.time()) if reply.status in (429, 503) else None
         return Retry(reason=f"status {reply.status}: {said}", after=pause)
+    if reply.status == 403:
+        # One request that is forbidden is not a key that is: if all are, the asking ends for want of answers.
+        return Failure(reason=f"status 403, said of a key or of a request that is not allowed: {said}")
     return Failure(reason=f"status {reply.status}: {said}")
 
 
@@ -138,6 +143,13 @@ def clean(text: str, endpoint: EndpointSpec) -> str:
         return whole
     key = os.environ.get(endpoint.key, "").strip()
     return whole.replace(key, "[key]") if key else whole
+
+
+def _is_flagged(body: Any) -> bool:
+    """Return whether an error says that moderation stopped the request, in OpenRouter's shape."""
+    error = body.get("error") if isinstance(body, Mapping) else None
+    more = error.get("metadata") if isinstance(error, Mapping) else None
+    return isinstance(more, Mapping) and "flagged_input" in more
 
 
 def _count(value: Any) -> int | None:

@@ -61,7 +61,7 @@ def power_weight(people: Floats, judge: Floats, elsewhere: Floats) -> float:
     spread = float(np.concatenate([judge, elsewhere]).var(ddof=1))
     if spread == 0:
         return 0.0
-    shared = float(np.cov(people, judge)[0, 1])
+    shared = float(np.cov(people, judge, ddof=0)[0, 1])
     return min(max(shared / ((1 + len(people) / len(elsewhere)) * spread), 0.0), 1.0)
 
 

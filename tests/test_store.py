@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veneer.errors import DataError, StoreError
-from veneer.store import Order, Store, canonical, digest, read_rows, write_rows
+from veneer.store import Order, Store, appending, canonical, digest, mended_rows, read_rows, write_rows
 
 
 def write_text_file(text: str, folder: Path) -> None:
@@ -175,3 +176,26 @@ def test_half_a_character_is_refused_and_nothing_is_written(tmp_path: Path) -> N
     with pytest.raises(DataError, match="half of a character"):
         write_rows(tmp_path / "rows.jsonl", [{"a": "\ud83d"}])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_that_are_appended_survive_whatever_happens_to_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "rows.jsonl"
+
+    def broken() -> Iterator[int]:
+        yield from (1, 2)
+        raise KeyboardInterrupt
+
+    written = appending(path, broken(), lambda number: {"n": number})
+    with pytest.raises(KeyboardInterrupt):
+        list(written)
+    assert mended_rows(path) == [{"n": 1}, {"n": 2}]
+    assert list(appending(path, iter([3]), lambda number: {"n": number})) == [3]
+    assert [row["n"] for row in mended_rows(path)] == [1, 2, 3]
+
+
+def test_a_half_written_row_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    assert mended_rows(path) == []
+    path.write_bytes(b'{"n": 1}\n{"n": "\xc3')
+    assert mended_rows(path) == [{"n": 1}]
+    assert path.read_bytes() == b'{"n": 1}\n'

@@ -6,17 +6,20 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from veneer.errors import DataError, StoreError
+from veneer import lacking
+from veneer.errors import DataError, StoreError, VeneerError
 
 META = "artefact.json"
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +67,10 @@ class Artefact:
     stage: str
     name: str
     key: str
+    """The order's; where requests have no answer, of those too, so that what is made of it is made anew with them."""
     path: Path
+    lacks: str = ""
+    """How many requests have no answer, and why; empty where all have theirs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +89,12 @@ class Store:
         if not path.exists():
             return None
         _check(path, order.key)
-        return Artefact(stage=order.stage, name=order.name, key=order.key, path=path)
+        key = order.key
+        if failed := lacking.names(path):
+            key = hashlib.sha256(canonical([key, failed]).encode()).hexdigest()
+        return Artefact(
+            stage=order.stage, name=order.name, key=key, path=path, lacks=lacking.said(path)
+        )
 
     def build(self, order: Order) -> Artefact:
         """Return the artefact of exactly this order, making it if need be.
@@ -102,7 +113,40 @@ class Store:
             _seal(partial, order)
             os.replace(partial, final)
             sync(final.parent)
-        return Artefact(stage=order.stage, name=order.name, key=order.key, path=final)
+        found = self.find(order)
+        assert found is not None, "it was made"
+        return found
+
+    def renew(self, order: Order) -> Artefact:
+        """Return the order's artefact after asking again what has no answer in it.
+
+        Its `make` gets a copy of the artefact. The new one takes its place if anything was answered. If asking fails
+        altogether, the old one stays, and `lacks` says why.
+        """
+        final = self.root / order.label
+        fresh, old = (final.with_name(f".{final.name}.{end}") for end in ("fresh", "old"))
+        with _locked(final.with_name(f".{final.name}.lock")):
+            found = self.find(order)
+            assert found is not None, "only what is made can be renewed"
+            for left in (fresh, old):
+                shutil.rmtree(left, ignore_errors=True)
+            shutil.copytree(final, fresh)
+            try:
+                order.make(fresh)
+            except VeneerError as error:
+                shutil.rmtree(fresh)
+                return replace(found, lacks=f"{found.lacks}; asking again failed: {error}")
+            if lacking.names(fresh) == lacking.names(final):
+                shutil.rmtree(fresh)
+                return found
+            _seal(fresh, order)
+            final.rename(old)
+            fresh.rename(final)
+            sync(final.parent)
+            shutil.rmtree(old)
+            found = self.find(order)
+        assert found is not None, "it was made"
+        return found
 
     def is_begun(self, order: Order) -> bool:
         """Return whether a half-filled folder of this order lies in the store."""
@@ -135,7 +179,7 @@ def digest(path: Path) -> str:
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write JSONL row by row, whole or not at all, durable when it returns."""
-    _write(path, (json.dumps(dict(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+    _write(path, map(_line, rows))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -154,15 +198,56 @@ def _write(path: Path, texts: Iterable[str]) -> None:
     with temporary.open("wb") as stream:
         for text in texts:
             try:
-                stream.write(text.encode("utf-8"))
-            except UnicodeEncodeError as error:
+                stream.write(_encoded(path, text))
+            except DataError:
                 temporary.unlink()
-                raise DataError(
-                    f"{path}: a text holds half of a character ({error}). Mend the data that it came from."
-                ) from error
+                raise
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(temporary, path)
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(dict(row), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _encoded(path: Path, text: str) -> bytes:
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{path}: a text holds half of a character ({error}). Mend the data that it came from."
+        ) from error
+
+
+def appending(path: Path, records: Iterable[T], to_row: Callable[[T], Row]) -> Iterator[T]:
+    """Append records to JSONL as they come, and yield each once it is written.
+
+    It survives the end of this process at once, and that of the machine within a second. The file's last line may be
+    half-written after either (see `mended_rows`).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as stream:
+        synced = time.monotonic()
+        for record in records:
+            stream.write(_encoded(path, _line(to_row(record))))
+            stream.flush()
+            if time.monotonic() - synced > 1:
+                os.fsync(stream.fileno())
+                synced = time.monotonic()
+            yield record
+        os.fsync(stream.fileno())
+
+
+def mended_rows(path: Path) -> list[Row]:
+    """Return the rows of a file that `appending` wrote, and cut off what is half-written; none if there is no file."""
+    if not path.exists():
+        return []
+    whole = path.read_bytes()
+    end = whole.rfind(b"\n") + 1
+    if end < len(whole):
+        os.truncate(path, end)
+    return [json.loads(line) for line in whole[:end].splitlines()]
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Row]]:

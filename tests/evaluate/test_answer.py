@@ -1,11 +1,13 @@
 """All contestants are asked the same; an interruption changes nothing of what is written."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ import pytest
 
 from tests.models.tiny import checkpoint
 from veneer.evaluate import answer
-from veneer.models.model import ModelRef
+from veneer.models.local import LocalModel, load
+from veneer.models.model import Agreement, Continuation, LogLikelihood, ModelRef, Sampling
 from veneer.records import Completion, Contestant, Prompt, Role, Stop, from_row
 from veneer.store import Order, Row, digest, read_rows
 from veneer.study import EvaluateSpec
@@ -71,16 +74,16 @@ def test_every_benchmark_form_and_prompt_is_answered_in_order(tmp_path: Path, mo
     order_of(model, spec(tmp_path), Role.TEACHER).make(made)
     rows = rows_of(made)
     asked = [(row["benchmark"], row["form"]) for row in rows]
-    assert asked == [("city", "plain")] * ITEMS + [("city", "chat")] * ITEMS + [("prompts", "chat")] * 12
+    assert asked == [("city", "chat")] * ITEMS + [("city", "plain")] * ITEMS + [("prompts", "chat")] * 12
     completions = [from_row(Completion, row["completion"], "") for row in rows]
     assert [one.prompt_id for one in completions[:ITEMS]] == [str(place) for place in range(ITEMS)]
     assert [(one.prompt_id, one.sample) for one in completions[-12:-9]] == [("p0", 0), ("p0", 1), ("p1", 0)]
     assert all(isinstance(row["reference_loglikelihood"], float) for row in rows[: 2 * ITEMS])
     assert all(row["reference_loglikelihood"] is None for row in rows[2 * ITEMS :])
-    assert completions[0].rendered == "Q: w9 w8\nA: two\n\nQ: w0 ?\nA:"
+    assert completions[ITEMS].rendered == "Q: w9 w8\nA: two\n\nQ: w0 ?\nA:"
     prompts = [from_row(Prompt, row, where) for where, row in read_rows(made / "prompts.jsonl")]
     assert [prompt.prompt_id for prompt in prompts] == [f"p{place}" for place in range(6)]
-    assert not (made / "chunks").exists()
+    assert not (made / "parts").exists()
 
 
 def test_recordings_answer_what_they_hold_and_fail_the_rest(tmp_path: Path) -> None:
@@ -108,6 +111,8 @@ def test_the_key_holds_what_is_asked_and_not_how_it_is_graded(tmp_path: Path, mo
 
 PROGRAM = """
 import sys
+import torch
+torch.set_num_threads(1)
 from pathlib import Path
 from tests.evaluate.test_answer import order_of, spec
 from veneer.models.model import ModelRef
@@ -129,14 +134,87 @@ def test_a_killed_call_carries_on_to_the_same_bytes(tmp_path: Path, model: Model
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(root)},
     )
-    while not list(killed.glob("chunks/*.jsonl")) and process.poll() is None:
-        time.sleep(0.005)
+    while not any(part.stat().st_size for part in killed.glob("parts/*/*.jsonl")) and process.poll() is None:
+        time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     process.wait()
     order.make(killed)
     assert {file.name: file.read_bytes() for file in killed.iterdir()} == {
         file.name: file.read_bytes() for file in whole.iterdir()
     }
+
+
+class Counting:
+    """A model that notes what it is asked, and breaks down after so many completions or weighings."""
+
+    def __init__(self, model: LocalModel, most: int) -> None:
+        self.model, self.most = model, most
+        self.name = model.name
+        self.written: list[tuple[str, int]] = []
+        self.weighed: list[str] = []
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Completion]:
+        raise AssertionError("a checkpoint is asked by stream")
+
+    def stream(self, prompts: Sequence[Prompt], sampling: Sampling, known: Any) -> Iterator[Completion]:
+        for one in self.model.stream(prompts, sampling, known):
+            self._count()
+            self.written.append((one.prompt_id, one.sample))
+            yield one
+
+    def loglikelihoods(self, requests: Sequence[Continuation]) -> list[LogLikelihood]:
+        self._count()
+        self.weighed += [request.prompt.prompt_id for request in requests]
+        return self.model.loglikelihoods(requests)
+
+    def agreement(self, requests: Sequence[Continuation], found: Sequence[LogLikelihood]) -> Agreement:
+        return self.model.agreement(requests, found)
+
+    def _count(self) -> None:
+        self.most -= 1
+        if self.most < 0:
+            raise KeyboardInterrupt
+
+
+def test_what_was_answered_before_an_interruption_is_asked_once(
+    tmp_path: Path, model: ModelRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = spec(tmp_path)
+    section = asked.benchmarks["city"].model_copy(update={"forms": ("chat", "choose")})
+    order = order_of(model, asked.model_copy(update={"benchmarks": {"city": section}}), Role.TEACHER)
+    whole, made = tmp_path / "whole", tmp_path / "made"
+    whole.mkdir()
+    made.mkdir()
+    order.make(whole)
+    written: list[tuple[str, int]] = []
+    weighed: list[str] = []
+    steps = 0
+    while not (made / "completions.jsonl").exists():
+        counting = Counting(load(model, batch_size=2), most=7)
+        monkeypatch.setattr(answer, "open_model", lambda *_, model=counting, **__: model)
+        with contextlib.suppress(KeyboardInterrupt):
+            order.make(made)
+        written += counting.written
+        weighed += counting.weighed
+        steps += 1
+    assert steps > 5
+    assert len(written) == len(set(written)) == ITEMS + 12
+    assert len(weighed) == ITEMS + 2 * (ITEMS + 8), "references, choices of two, and those read for agreement"
+    texts = [[row["completion"]["text"] for row in rows_of(folder)] for folder in (whole, made)]
+    assert texts[0] == texts[1]
+
+
+def test_an_answer_ends_at_its_stop_string_whoever_gave_it(tmp_path: Path) -> None:
+    asked = spec(tmp_path, prompts=None)
+    section = asked.benchmarks["city"].model_copy(update={"forms": ("plain",), "stop": ("\n", "Q:")})
+    path = tmp_path / "recorded.jsonl"
+    path.write_text(
+        "".join(json.dumps({"prompt_id": str(n), "text": "one Q: two\n"}) + "\n" for n in range(ITEMS))
+    )
+    ref = ModelRef(name="old", kind="replay", path=path, digest=digest(path))
+    order_of(ref, asked.model_copy(update={"benchmarks": {"city": section}})).make(tmp_path)
+    found = {(row["completion"]["text"], row["completion"]["detail"]) for row in rows_of(tmp_path)}
+    assert found == {("one ", "Q:")}
 
 
 def test_the_form_choose_weighs_every_choice_and_says_how_far_the_fast_way_is_off(

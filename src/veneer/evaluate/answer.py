@@ -5,8 +5,8 @@ An artefact of this stage holds
   `benchmark` is `prompts` for the prompts for style; `completion` is a `records.Completion`; `reference_loglikelihood`
   is the log-probability (nats) of the item's first reference (in a chat: as the whole reply, its end token included),
   null where it cannot be read. `choices` is empty but in the form `choose`: there it holds `[log-probability, tokens,
-  greedy]` of every choice, and the completion's text is the likeliest. Benchmarks come in the study's order, forms in
-  the benchmark's, items in the file's; the prompts come last, samples of one prompt together.
+  greedy]` of every choice, and the completion's text is the likeliest. Benchmarks come in the study's order, forms by
+  name, items in the file's order; the prompts come last, samples of one prompt together.
 - `agreement.json`: for every benchmark that was asked in the form `choose`, whether what texts share was read once, and
   on a sample of its items how far that is from reading every text whole: the largest difference of a log-likelihood,
   and the near-ties whose likeliest choice it changes.
@@ -14,29 +14,29 @@ An artefact of this stage holds
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from veneer import store
 from veneer.benchmarks import items
 from veneer.benchmarks.benchmark import Benchmark, Form, Item
-from veneer.models.model import Continuation, Model, ModelRef, Sampling, ScoringModel
+from veneer.models.model import Continuation, Model, ModelRef, Sampling, ScoringModel, StreamingModel
 from veneer.models.open import open_model
 from veneer.models.render import default_template_digest
-from veneer.records import Completion, Contestant, Prompt, Role, Stop, to_row
-from veneer.store import Order
+from veneer.records import Completion, Contestant, Prompt, Role, Stop, from_row, to_row
+from veneer.store import Order, Row
 from veneer.study import EvaluateSpec, PromptsSpec
 from veneer.study_benchmarks import BenchmarkSpec
 
-VERSION = 3
+VERSION = 4
 COMPLETIONS, PROMPTS, AGREEMENT = "completions.jsonl", "prompts.jsonl", "agreement.json"
 CHECKED = 8
 """Items of a benchmark whose choices are read the plain way too."""
-CHUNK_BATCHES = 8
-"""Answers are put on disk after so many batches; chunks are fixed, so an interruption changes nothing."""
+WEIGHED = 4
+"""Batches of items that are weighed at once, and lost together in a kill: more share more of what they begin with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,31 @@ class Sheet:
     benchmark: Benchmark
     form: Form
     samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """Where one sheet is worked on: what is asked, and what is kept until all is answered."""
+
+    model: Callable[[], Model]
+    """Opens the model."""
+    parts: Path
+    """A folder; what lies in it is not asked again."""
+    size: int
+    """Items that are weighed at once: fixed, so that an interruption changes no likelihood."""
+
+    def scoring(self) -> ScoringModel:
+        """Return the model, whose probabilities can be read."""
+        model = self.model()
+        assert isinstance(model, ScoringModel), "only such contestants are weighed"
+        return model
+
+    def batches(
+        self, kind: str, asked: Sequence[tuple[Item, Prompt]]
+    ) -> Iterator[tuple[Path, Sequence[tuple[Item, Prompt]]]]:
+        """Yield the file of each batch, and what is asked in it."""
+        for start in range(0, len(asked), self.size):
+            yield self.parts / f"{kind}-{start:06d}.jsonl", asked[start : start + self.size]
 
 
 def orders(contestants: Sequence[tuple[Contestant, ModelRef]], spec: EvaluateSpec) -> list[Order]:
@@ -95,41 +120,47 @@ def _config(spec: EvaluateSpec) -> dict[str, Any]:
     def asked(section: BenchmarkSpec | PromptsSpec, without: set[str]) -> dict[str, Any]:
         return section.model_dump(mode="json", exclude={"items", *without})
 
-    grading = {"measures", "grading", "lexicon", "toxicity", "shots"}
+    # Which form headlines use changes nothing of what is asked: a study that gains an endpoint asks nobody again.
+    without = {"measures", "grading", "lexicon", "toxicity", "shots", "pass_at", "train", "forms"}
     return {
-        "benchmarks": [[name, asked(one, grading)] for name, one in spec.benchmarks.items()],
+        "benchmarks": [
+            [name, sorted(items.forms_of(one)), asked(one, without)] for name, one in spec.benchmarks.items()
+        ],
         "prompts": asked(spec.prompts, set()) if spec.prompts else None,
         "batch_size": spec.batch_size,
         "precision": spec.precision,
-        "chunk": CHUNK_BATCHES,
+        "weighed": WEIGHED,
         "default_template": default_template_digest(),
     }
 
 
 def _make(folder: Path, *, ref: ModelRef, spec: EvaluateSpec, samples: int) -> None:
-    chunks = folder / "chunks"
+    parts = folder / "parts"
     if not (folder / COMPLETIONS).exists():
         whole = sheets(spec, samples, scored=ref.kind == "checkpoint")
         asked = next((sheet.benchmark.prompts("chat") for sheet in whole if _is_prompts(sheet)), [])
         store.write_rows(folder / PROMPTS, map(to_row, asked))
-        # Opened only if something is left to ask: loading a large checkpoint takes minutes.
-        model: Model | None = None
-        parts = []
+
+        @cache
+        def model() -> Model:
+            # Opened only if something is left to ask: loading a large checkpoint takes minutes.
+            return open_model(ref, batch_size=spec.batch_size, precision=spec.precision)
+
+        rows: list[Row] = []
         agreed: dict[str, Any] = {}
-        for place, (sheet, start) in enumerate(_chunks(whole, CHUNK_BATCHES * spec.batch_size)):
-            parts.append(chunks / f"{place:06d}.jsonl")
-            checked = chunks / f"{place:06d}.agreement.json"
-            if not parts[-1].exists():
-                model = model or open_model(ref, batch_size=spec.batch_size, precision=spec.precision)
-                if start == 0 and sheet.form == "choose":
-                    store.write_json(checked, _agreement(model, sheet))
-                store.write_rows(parts[-1], _answers(model, sheet, start, CHUNK_BATCHES * spec.batch_size))
-            if checked.exists():
+        for number, sheet in enumerate(whole):
+            desk = Desk(model=model, parts=parts / f"{number:03d}", size=WEIGHED * spec.batch_size)
+            if sheet.form == "choose":
+                checked = parts / f"{number:03d}" / AGREEMENT
+                if not checked.exists():
+                    store.write_json(checked, _agreement(model(), sheet))
                 agreed[sheet.benchmark.name] = store.read_json(checked)
+                rows += _chosen(sheet, desk)
+            else:
+                rows += _written(sheet, desk, scored=ref.kind == "checkpoint")
         store.write_json(folder / AGREEMENT, agreed)
-        together = "".join(part.read_text(encoding="utf-8") for part in parts)
-        store.write_text(folder / COMPLETIONS, together)
-    shutil.rmtree(chunks, ignore_errors=True)
+        store.write_rows(folder / COMPLETIONS, rows)
+    shutil.rmtree(parts, ignore_errors=True)
 
 
 def _is_prompts(sheet: Sheet) -> bool:
@@ -147,7 +178,7 @@ def sheets(spec: EvaluateSpec, samples: int, *, scored: bool) -> list[Sheet]:
     found = [
         Sheet(benchmark=benchmark, form=form, samples=1 if form == "choose" else benchmark.samples)
         for benchmark in (items.load(name, section) for name, section in spec.benchmarks.items())
-        for form in benchmark.forms
+        for form in sorted(benchmark.forms)
         if scored or form != "choose"
     ]
     if spec.prompts:
@@ -155,40 +186,71 @@ def sheets(spec: EvaluateSpec, samples: int, *, scored: bool) -> list[Sheet]:
     return found
 
 
-def _chunks(whole: Sequence[Sheet], size: int) -> Iterator[tuple[Sheet, int]]:
-    for sheet in whole:
-        for start in range(0, len(sheet.benchmark.items), size):
-            yield sheet, start
-
-
-def _answers(model: Model, sheet: Sheet, start: int, size: int) -> list[dict[str, Any]]:
-    """Ask one chunk of a sheet and return its rows."""
+def _written(sheet: Sheet, desk: Desk, *, scored: bool) -> list[Row]:
+    """Ask a sheet whose answers are written, and return its rows, items in their order."""
     benchmark, form = sheet.benchmark, sheet.form
-    prompts = benchmark.prompts(form)[start : start + size]
-    asked = benchmark.items[start : start + size]
-    if form == "choose":
-        assert isinstance(model, ScoringModel), "only such contestants have sheets of this form"
-        return _chosen(model, benchmark.name, asked, prompts)
-    sampling = Sampling(
-        temperature=benchmark.temperature,
-        max_tokens=benchmark.max_tokens[form],
-        stop=benchmark.stop.get(form, ()),
-        samples=sheet.samples,
-        seed=benchmark.seed,
-        cut=any(item.task for item in asked),
-    )
-    completions = list(model.generate(prompts, sampling))
-    known = _reference_loglikelihoods(model, asked, prompts, completions)
+    prompts = benchmark.prompts(form)
+    completions = _completions(sheet, prompts, desk)
+    failed = {prompt_id for (prompt_id, _), one in completions.items() if one.stop is Stop.FAILED}
+    weighed = [
+        (item, prompt)
+        for item, prompt in zip(benchmark.items, prompts, strict=True)
+        if scored and item.references and item.item_id not in failed
+    ]
+    known: dict[str, float] = {}
+    for part, some in desk.batches("references", weighed):
+        if not part.exists():
+            found = desk.scoring().loglikelihoods([_reference(item, prompt) for item, prompt in some])
+            store.write_rows(part, ({"value": one.value} for one in found))
+        values = [row["value"] for _, row in store.read_rows(part)]
+        known.update((item.item_id, value) for (item, _), value in zip(some, values, strict=True))
     return [
         {
             "benchmark": benchmark.name,
             "form": form,
-            "reference_loglikelihood": known.get(completion.prompt_id),
+            "reference_loglikelihood": known.get(item.item_id),
             "choices": [],
-            "completion": to_row(completion),
+            "completion": to_row(completions[item.item_id, sample]),
         }
-        for completion in completions
+        for item in benchmark.items
+        for sample in range(sheet.samples)
     ]
+
+
+def _completions(sheet: Sheet, prompts: Sequence[Prompt], desk: Desk) -> dict[tuple[str, int], Completion]:
+    """Return a sheet's completions by item and sample; a checkpoint's are kept one by one, as they end."""
+    benchmark, stop = sheet.benchmark, sheet.benchmark.stop.get(sheet.form, ())
+    sampling = Sampling(
+        temperature=benchmark.temperature,
+        max_tokens=benchmark.max_tokens[sheet.form],
+        stop=stop,
+        samples=sheet.samples,
+        seed=benchmark.seed,
+        cut=any(item.task for item in benchmark.items),
+    )
+    path = desk.parts / COMPLETIONS
+    kept = [from_row(Completion, row, str(path)) for row in store.mended_rows(path)]
+    known = {(one.prompt_id, one.sample): one for one in kept if one.stop is not Stop.FAILED}
+    if len(known) < len(prompts) * sheet.samples:
+        model = desk.model()
+        # An endpoint's answers are in its journal as they come, and recordings need no keeping.
+        fresh = (
+            model.stream(prompts, sampling, known.keys())
+            if isinstance(model, StreamingModel)
+            else model.generate(prompts, sampling)
+        )
+        for one in store.appending(path, (_cut(one, stop) for one in fresh), to_row):
+            known[one.prompt_id, one.sample] = one
+    return known
+
+
+def _cut(completion: Completion, stop: Sequence[str]) -> Completion:
+    """Return a completion up to its first stop string: endpoints know few of them or none, recordings none."""
+    met = [(completion.text.index(one), one) for one in stop if one in completion.text]
+    if not met:
+        return completion
+    end, string = min(met)
+    return replace(completion, text=completion.text[:end], stop=Stop.END, detail=string)
 
 
 def _choices(item: Item, prompt: Prompt) -> list[Continuation]:
@@ -200,14 +262,23 @@ def _choices(item: Item, prompt: Prompt) -> list[Continuation]:
     ]
 
 
-def _chosen(
-    model: ScoringModel, benchmark: str, asked: Sequence[Item], prompts: Sequence[Prompt]
-) -> list[dict[str, Any]]:
+def _chosen(sheet: Sheet, desk: Desk) -> list[Row]:
+    """Ask a sheet whose choices are weighed, and return its rows, items in their order."""
+    asked = list(zip(sheet.benchmark.items, sheet.benchmark.prompts("choose"), strict=True))
+    rows: list[Row] = []
+    for part, some in desk.batches("choices", asked):
+        if not part.exists():
+            store.write_rows(part, _weighed(desk.scoring(), sheet.benchmark.name, some))
+        rows += [row for _, row in store.read_rows(part)]
+    return rows
+
+
+def _weighed(model: ScoringModel, benchmark: str, asked: Sequence[tuple[Item, Prompt]]) -> list[Row]:
     """Return the rows of items whose choices are weighed; where two are equally likely, the first stands."""
-    requests = [_choices(item, prompt) for item, prompt in zip(asked, prompts, strict=True)]
+    requests = [_choices(item, prompt) for item, prompt in asked]
     found = iter(model.loglikelihoods([request for own in requests for request in own]))
     rows = []
-    for item, prompt, own in zip(asked, prompts, requests, strict=True):
+    for (item, prompt), own in zip(asked, requests, strict=True):
         weighed = [next(found) for _ in own]
         best = _best([one.value for one in weighed])
         texts = item.choices or item.continuations
@@ -260,17 +331,9 @@ def _best(values: Sequence[float]) -> int:
     return max(range(len(values)), key=lambda place: (values[place], -place))
 
 
-def _reference_loglikelihoods(
-    model: Model, asked: Sequence[Item], prompts: Sequence[Prompt], completions: Sequence[Completion]
-) -> dict[str, float]:
-    """Return the log-likelihood of each item's first reference, where the model can be scored on it."""
-    if not isinstance(model, ScoringModel):
-        return {}
-    failed = {completion.prompt_id for completion in completions if completion.stop is Stop.FAILED}
-    requests = [
-        Continuation(prompt=prompt, continuation=item.references[0])
-        for item, prompt in zip(asked, prompts, strict=True)
-        if item.references and item.item_id not in failed
-    ]
-    scores = model.loglikelihoods(requests)
-    return {request.prompt.prompt_id: score.value for request, score in zip(requests, scores, strict=True)}
+def _reference(item: Item, prompt: Prompt) -> Continuation:
+    """Return a request for an item's first reference; a task's prompt may lose its first tokens, as in asking."""
+    text = item.references[0]
+    if item.task and prompt.text and not prompt.text[-1].isspace() and not text[:1].isspace():
+        text = " " + text
+    return Continuation(prompt=prompt, continuation=text, exact=bool(item.task))

@@ -1,6 +1,6 @@
 """A model that lies on disk as a Hugging Face checkpoint: it answers, and its probabilities can be read."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -39,20 +39,40 @@ class LocalModel:
         Special tokens are left out of the text. A reply in a conversation has no white space around it; a plain
         continuation is kept as it is. A prompt that leaves no room in the context window fails, with no text.
         """
+        asked = [(place, sample) for place in range(len(prompts)) for sample in range(sampling.samples)]
+        found = dict(self._answered(prompts, sampling, asked))
+        yield from (found[key] for key in asked)
+
+    def stream(
+        self, prompts: Sequence[Prompt], sampling: Sampling, known: Collection[tuple[str, int]]
+    ) -> Iterator[Completion]:
+        """Answer every prompt as `generate` does, each as soon as it has ended, but for the samples that are known."""
+        asked = [
+            (place, sample)
+            for place, prompt in enumerate(prompts)
+            for sample in range(sampling.samples)
+            if (prompt.prompt_id, sample) not in known
+        ]
+        yield from (completion for _, completion in self._answered(prompts, sampling, asked))
+
+    def _answered(
+        self, prompts: Sequence[Prompt], sampling: Sampling, asked: Sequence[tuple[int, int]]
+    ) -> Iterator[tuple[tuple[int, int], Completion]]:
+        """Yield a completion of each prompt (by its place) and sample that is asked, as they end."""
         rendered = [render_prompt(self.tokenizer, prompt) for prompt in prompts]
         tokens = [
             encode(self.tokenizer, prompt, text) for prompt, text in zip(prompts, rendered, strict=True)
         ]
-        asked = [(place, sample) for place in range(len(prompts)) for sample in range(sampling.samples)]
         rows = {
             (place, sample): self._row(prompts[place], sample, tokens[place], sampling)
             for place, sample in asked
         }
-        written = self._decode({key: row for key, row in rows.items() if row.limit > 0}, sampling)
-        for place, sample in asked:
-            yield self._completion(
-                prompts[place], rendered[place], rows[place, sample], written.get((place, sample)), sample
-            )
+        for key in [key for key, row in rows.items() if row.limit == 0]:
+            yield key, self._completion(prompts[key[0]], rendered[key[0]], rows[key], None, key[1])
+        for key, written in self._decode(
+            {key: row for key, row in rows.items() if row.limit > 0}, sampling
+        ).items():
+            yield key, self._completion(prompts[key[0]], rendered[key[0]], rows[key], written, key[1])
 
     def loglikelihoods(self, requests: Sequence[Continuation]) -> list[LogLikelihood]:
         """Return one log-likelihood per request, in order.

@@ -1,6 +1,6 @@
 """What a model is: something that answers prompts, and sometimes one whose probabilities can be read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -105,4 +105,15 @@ class ScoringModel(Model, Protocol):
 
     def agreement(self, requests: Sequence[Continuation], found: Sequence[LogLikelihood]) -> Agreement:
         """Return how far `found` is from what the plain way gives; nothing is read where that is the way it was."""
+        ...
+
+
+@runtime_checkable
+class StreamingModel(Model, Protocol):
+    """A model that keeps no answer itself, and gives each as soon as it has ended."""
+
+    def stream(
+        self, prompts: Sequence[Prompt], sampling: Sampling, known: Collection[tuple[str, int]]
+    ) -> Iterator[Completion]:
+        """Answer every prompt, in any order, but for the samples (prompt's id and number) that are known already."""
         ...

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from veneer.errors import StudyError
 from veneer.explain import explain
@@ -29,15 +29,24 @@ from veneer.study_judges import JudgeSpec
 from veneer.study_rate import RateSpec
 from veneer.study_train import TrainSpec
 
+DEFAULT_PROMPTS = Path(__file__).parent / "prompts" / "evaluation_prompts.jsonl"
+"""255 prompts of Veneer's own, in seven categories; the answers to 106 of them can be checked."""
+
 
 class PromptsSpec(Closed):
-    """The prompts on which style and preference are measured, asked as chat."""
+    """The prompts on which style and preference are measured, asked as chat; `default` names Veneer's own."""
 
-    items: Path
-    """JSONL with `id` and `question`; `references`, `choices` or `checks` make an answer checkable."""
+    items: Path = DEFAULT_PROMPTS
+    """JSONL with `id` and `question`; `references`, `choices` or `checks` make an answer checkable. By default the 255
+    prompts that come with Veneer."""
     id_field: str = "id"
     question_field: str = "question"
     sampling: SamplingSpec = SamplingSpec(temperature=0.7)
+
+
+def _prompts(value: object) -> object:
+    """Return the section that `default` stands for."""
+    return {} if value == "default" else value
 
 
 class EvaluateSpec(Closed):
@@ -46,7 +55,8 @@ class EvaluateSpec(Closed):
     benchmarks: dict[Name, BenchmarkSpec] = {}
     bundle: Path | None = None
     """A folder that holds the data of lm-eval's tasks; without one they come from the hub."""
-    prompts: PromptsSpec | None = None
+    prompts: Annotated[PromptsSpec | None, BeforeValidator(_prompts)] = None
+    """`default` for those that come with Veneer, or a section."""
     batch_size: Annotated[int, Field(gt=0)] = 64
     precision: Literal["fp32", "bf16"] = "fp32"
     """Of checkpoints: bf16 is faster where the machine has it, and near-ties may fall the other way."""

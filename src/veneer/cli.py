@@ -283,6 +283,10 @@ class _Board:
         )
         self._say(said)
 
+    def lacks(self, stage: str, cell: str, said: str, final: bool) -> None:
+        what = "students are trained without them" if final else "the next run asks these again"
+        screen.print(f"{stage}: {cell}: {said}; {what}.", markup=False)
+
     def learned(self, lines: Mapping[str, Row]) -> None:
         said = [
             f"{name} {line['tokens']:,} tokens, loss {line['loss']:.3f}, {line['tokens_per_s']:,.0f}/s, "

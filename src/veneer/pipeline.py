@@ -111,7 +111,10 @@ class Watch(Protocol):
         """A cell has ended."""
 
     def heard(self, answers: int, dollars: float) -> None:
-        """Endpoints have given so many answers in this study so far, for so much; said twice a second."""
+        """Endpoints have given so many answers in this study so far, for so much; first said before a stage's cells."""
+
+    def lacks(self, stage: str, cell: str, said: str, final: bool) -> None:
+        """A cell has requests without an answer: how many, why, and whether no run asks them any more."""
 
     def learned(self, lines: Mapping[str, Row]) -> None:
         """How far each student in training is: the last line of its log, by its name; said twice a second."""
@@ -134,14 +137,21 @@ def run(study: Study, store: Store, crew: Crew, watch: Watch, until: str = STAGE
     def make(stage: str, orders: Sequence[Order]) -> Made:
         found = {order.name: store.find(order) for order in orders}
         assert len(found) == len(orders), f"two cells of {stage} share a name"
-        missing = [order for order in orders if found[order.name] is None]
-        watch.begin(stage, len(orders), len(orders) - len(missing))
+        # Once students are trained on it, data stays as it is: a late answer would train them all anew.
+        final = stage == "collect" and (store.root / "train").exists()
         cells = [
-            Cell(name=order.name, work=partial(store.build, order), line=order.line) for order in missing
+            Cell(name=order.name, work=partial(store.renew if one else store.build, order), line=order.line)
+            for order in orders
+            if (one := found[order.name]) is None or (one.lacks and not final)
         ]
+        watch.begin(stage, len(orders), len(orders) - len(cells))
         told = partial(_tell, place, stage, [cell.name for cell in cells], watch)
+        told()
         made = crew.run(cells, partial(watch.advance, stage), told)
         found |= {artefact.name: artefact for artefact in made}
+        for artefact in found.values():
+            if artefact and artefact.lacks:
+                watch.lacks(stage, artefact.name, artefact.lacks, final)
         for name, artefact in found.items():
             if artefact and name.endswith(prepare.CARD):
                 _publish(artefact.path, store.root.parent / "cards" / name.removesuffix(prepare.CARD))
@@ -167,7 +177,7 @@ def survey(study: Study, store: Store) -> list[StageState]:
             done=before.done + sum(store.find(order) is not None for order in orders),
             begun=before.begun + sum(store.is_begun(order) for order in orders),
         )
-        return {order.name: to_come(order, store) for order in orders}
+        return {order.name: store.find(order) or to_come(order, store) for order in orders}
 
     for _ in stages(study, store.root.parent, look):
         pass

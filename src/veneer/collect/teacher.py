@@ -7,18 +7,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from veneer import lacking
 from veneer.collect import queries, synthesis
 from veneer.collect.queries import Query
 from veneer.errors import DataError
+from veneer.models import again
 from veneer.models.model import Model, ModelRef, Sampling
 from veneer.models.render import default_template_digest
-from veneer.records import Completion, Message, Prompt, Stop, to_row
+from veneer.records import Completion, Message, Prompt, Stop, from_row, to_row
 from veneer.store import Order, Row, digest, read_rows, write_json, write_rows
 from veneer.study import EvaluateSpec
 from veneer.study_benchmarks import BenchmarkSpec
 from veneer.study_data import CollectSpec, EndpointSpec, SamplingSpec, SourceSpec
 
-VERSION = 3
+VERSION = 4
 COMPLETIONS, QUERIES, CHUNKS, LEDGER = "completions.jsonl", "queries.jsonl", "chunks", "ledger.json"
 
 
@@ -88,10 +90,12 @@ def _make(
     from veneer.models.open import open_model  # Imports torch: too slow for a run that has nothing to do.
 
     opening = partial(open_model, teacher, batch_size=batch_size)
+    sampling = drawn(spec.sampling, spec.samples)
     if source.synthesis:
         synthesis.synthesise(source.synthesis, opening(), folder)
+    elif teacher.endpoint and (folder / COMPLETIONS).exists():
+        ask_again(teacher, sampling, folder)
     else:
-        sampling = drawn(spec.sampling, spec.samples)
         # An endpoint's answers are kept one by one in its journal; a checkpoint's are kept chunk by chunk.
         at_once = None if teacher.endpoint else batch_size
         ask(queries.of(source, benchmarks), opening, sampling, at_once, folder)
@@ -116,7 +120,7 @@ def ask(
     batch_size: int | None,
     folder: Path,
 ) -> None:
-    """Ask every query and write the folder's two files; what an interrupted call recorded is not asked again.
+    """Ask every query and write the folder's files; what an interrupted call recorded is not asked again.
 
     Args:
         asked: The queries.
@@ -132,10 +136,33 @@ def ask(
     if not (folder / COMPLETIONS).exists():
         if batch_size is None:
             write_rows(folder / COMPLETIONS, _ask_all(asked, open_teacher(), sampling))
+            _note_failed(folder)
         else:
             files = _ask_chunks(asked, open_teacher, sampling, batch_size, folder / CHUNKS)
             write_rows(folder / COMPLETIONS, (row for file in files for _, row in read_rows(file)))
     shutil.rmtree(folder / CHUNKS, ignore_errors=True)
+
+
+def ask_again(teacher: ModelRef, sampling: Sampling, folder: Path) -> None:
+    """Ask once more what has no answer in the folder's completions, and note in it what still has none.
+
+    Raises:
+        ModelError: The endpoint cannot be used.
+        BudgetError: The cap would be passed.
+    """
+    known = [from_row(Completion, row, where) for where, row in read_rows(folder / COMPLETIONS)]
+    rows = (row for _, row in read_rows(folder / QUERIES))
+    prompts = [_prompt(Query(query_id=row["id"], text=row["query"])) for row in rows]
+    mine = again.mended(known, prompts, sampling, teacher)
+    if mine != known:
+        write_rows(folder / COMPLETIONS, map(to_row, mine))
+    _note_failed(folder)
+
+
+def _note_failed(folder: Path) -> None:
+    rows = [row for _, row in read_rows(folder / COMPLETIONS)]
+    failed = [row for row in rows if row["stop"] == Stop.FAILED]
+    lacking.write(folder, len(rows), {f"{row['prompt_id']}/{row['sample']}": row["detail"] for row in failed})
 
 
 def ledger(folder: Path, endpoint: EndpointSpec | None) -> dict[str, Any]:

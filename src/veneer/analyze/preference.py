@@ -133,24 +133,24 @@ def _against(
     tally = votes.tally(pairs)
     by_majority = majority(tally)
 
-    def rate(table: Measured, worth: str, *, scaled: bool = False) -> Values:
+    def rate(table: Measured, worth: str) -> Values:
         # The same place for everything of the same worth, so that a raw rate and a controlled one stay paired.
         values = pooled_by_source(table, met, rng=rng_of(seed, judge[0], opponent, worth))
         if judge[1] == "simulated" or len(votes.raters) < 2:
             return values
-        shifts = {who: rater_shift(votes, own, WORTH[worth]) for who, own in behind.items()}
-        if scaled:
-            shifts = {who: shift * _ratio(values[who], found[worth][who]) for who, shift in shifts.items()}
+        of_votes = by_vote.setdefault(worth, values)
+        shifts = {
+            who: rater_shift(votes, own, WORTH[worth]) * _ratio(values[who], of_votes[who])
+            for who, own in behind.items()
+        }
         return with_raters(values, shifts, rng=rng_of(seed, judge[0], opponent, worth, "raters"))
 
-    found: dict[str, Values] = {}
-    for worth, value in WORTH.items():
-        found[worth] = rate(rates(names, tally, value, weights), worth)
+    by_vote: dict[str, Values] = {}
+    found = {worth: rate(rates(names, tally, value, weights), worth) for worth, value in WORTH.items()}
     for worth in BY_MAJORITY:
-        table = rates(names, by_majority, WORTH[worth], weights)
-        found[f"majority_{worth}"] = rate(table, worth, scaled=True)
+        found[f"majority_{worth}"] = rate(rates(names, by_majority, WORTH[worth], weights), worth)
     for control, fit in fits.items():
-        found[f"{control}_controlled"] = rate(_at_equal(fit, pairs, names), WIN_RATE, scaled=True)
+        found[f"{control}_controlled"] = rate(_at_equal(fit, pairs, names), WIN_RATE)
     return Preference(
         judge=judge[0],
         kind=judge[1],
@@ -164,7 +164,7 @@ def _against(
 
 
 def _ratio(one: Draws | Undefined, other: Draws | Undefined) -> float:
-    """Return how much more one number varies: over raters it is taken to vary more by the same factor."""
+    """Return how much more one number varies over prompts; over raters it is taken to vary more by as much."""
     if isinstance(one, Undefined) or isinstance(other, Undefined):
         return 1.0
     return float(one.draws.std() / max(other.draws.std(), 1e-12))

@@ -153,6 +153,12 @@ def test_an_impossible_grid_is_refused(folder: Path, changes: dict[str, Any], sa
         ({"students": {"s": {"base": "llama", "replay": "items.jsonl"}}}, "the bases are ['base']"),
         ({"teacher": {"checkpoint": "teacher", "replay": "items.jsonl"}}, "exactly one of"),
         ({"name": True}, "YAML reads a bare yes/no/on/off so"),
+        (
+            {"evaluate": {"prompts": "defalt"}},
+            "`default`, or a section with `items`, is wanted (found 'defalt')",
+        ),
+        ({"analyze": "fast"}, "analyze: a section is wanted, with keys among "),
+        ({"teacher": "gpt"}, "teacher: a section is wanted, with keys among checkpoint, endpoint"),
         ({"name": "a/b"}, "pattern"),
     ],
 )

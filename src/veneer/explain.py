@@ -33,6 +33,9 @@ def explain(path: Path, error: ValidationError, schema: dict[str, Any]) -> str:
             )
         elif problem["type"] == "missing":
             text = "is missing"
+        elif problem["type"] == "model_type":
+            text = f"a section is wanted, with keys among {', '.join(_known_keys(place, schema))}"
+            text += f" (found {type(problem['input']).__name__})"
         elif isinstance(problem["input"], bool):
             text += f" (found {problem['input']}: YAML reads a bare yes/no/on/off so; put it in quotes)"
         elif place[-1:] in (["key"], ["url"]):

@@ -46,6 +46,8 @@ class PromptsSpec(Closed):
 
 def _prompts(value: object) -> object:
     """Return the section that `default` stands for."""
+    if isinstance(value, str) and value != "default":
+        raise ValueError("`default`, or a section with `items`, is wanted")
     return {} if value == "default" else value
 
 

@@ -58,12 +58,15 @@ class VerdictWords(Closed):
 
 
 class ReviewFile(Closed):
-    """Reviews of the same two contestants: a file, or some of its rows."""
+    """A file of reviews, or some of its rows: of the same two contestants, or each of those that it names."""
 
     path: Path
     """JSON, JSONL (plain or .gz) or Parquet."""
-    first: Name
-    second: Name
+    first: Name | None = None
+    """The contestant that was shown first in all of them; else each review names it in `first_field`."""
+    second: Name | None = None
+    first_field: str = "first"
+    second_field: str = "second"
     where: dict[str, str] = {}
     """Only rows whose fields have these values, where a file holds reviews of several pairs."""
     prompt_field: str = "question_id"
@@ -75,6 +78,14 @@ class ReviewFile(Closed):
     reason_field: str = "text"
     by: Name | None = None
     """Who reviewed, where several raters or judges did; the judge's own name by default."""
+
+    @model_validator(mode="after")
+    def _names_both_or_none(self) -> Self:
+        if (self.first is None) != (self.second is None):
+            raise ValueError("name both `first` and `second`, or neither: each review then names its two")
+        if self.first is not None and self.first == self.second:
+            raise ValueError(f"`first` and `second` are both {self.first!r}; name the two that are compared")
+        return self
 
 
 class RecordedJudgeSpec(Closed):

@@ -25,7 +25,7 @@ def test_scores_that_are_not_two_numbers_are_no_verdict_and_the_reason_is_kept(v
     assert "review" in reason
 
 
-def reviews(folder: Path, *rows: dict[str, object], **settings: str) -> RecordedJudgeSpec:
+def reviews(folder: Path, *rows: dict[str, object], **settings: str | None) -> RecordedJudgeSpec:
     path = folder / "reviews.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     file = {"path": path, "first": "base", "second": "teacher", **settings}
@@ -95,3 +95,30 @@ def test_a_filter_that_no_row_meets_is_an_error(tmp_path: Path) -> None:
     (order,) = judge_recorded.recorded_orders("gpt4", spec.model_copy(update={"reviews": (nothing,)}), PEOPLE)
     with pytest.raises(DataError, match=r"no row has \{'pair': 'x'\}"):
         Store(root=tmp_path / "store").build(order)
+
+
+def test_reviews_may_name_the_two_that_they_compare(tmp_path: Path) -> None:
+    rows = [
+        {"question_id": 1, "a": "base", "b": "teacher", "score": [1, 2]},
+        {"question_id": 1, "a": "teacher", "b": "base", "score": [1, 2]},
+        {"question_id": 1, "a": "student", "b": "teacher", "score": [3, 2]},
+    ]
+    fields = {"first": None, "second": None, "first_field": "a", "second_field": "b"}
+    store = Store(root=tmp_path / "store")
+    (order,) = judge_recorded.recorded_orders("j", reviews(tmp_path, *rows, **fields), PEOPLE)
+    found = [(one.first, one.second, one.verdict) for one in comparisons(store.build(order))]
+    assert found == [
+        ("base", "teacher", Verdict.SECOND),
+        ("teacher", "base", Verdict.SECOND),
+        ("student", "teacher", Verdict.FIRST),
+    ]
+    for wrong, said in (
+        (rows[0] | {"b": "bard"}, "'bard' is no contestant"),
+        (rows[0] | {"b": "base"}, "itself"),
+    ):
+        (order,) = judge_recorded.recorded_orders("j", reviews(tmp_path, wrong, **fields), PEOPLE)
+        with pytest.raises(DataError, match=said):
+            store.build(order)
+    (order,) = judge_recorded.recorded_orders("j", reviews(tmp_path, rows[0], rows[0], **fields), PEOPLE)
+    with pytest.raises(DataError, match="a second time"):
+        store.build(order)

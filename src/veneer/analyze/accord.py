@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from veneer.analyze.agreement import cohen_kappa, krippendorff_alpha
-from veneer.analyze.measure import Sheet, measured, pooled_by_source
+from veneer.analyze.measure import FEWEST
 from veneer.analyze.panel import Judge
 from veneer.records import Comparison, Verdict
-from veneer.stats import Number, Undefined, resample, rng_of, share_of, to_json
+from veneer.stats import Number, Undefined, resample, rng_of, share, to_json
 from veneer.study import AnalyzeSpec
 
 Unit = tuple[str, str, str]
@@ -48,7 +48,7 @@ def rows_of(judges: Sequence[Judge], opponents: Sequence[str], spec: AnalyzeSpec
 def share_over_prompts(
     events: Sequence[Event], why: str, place: tuple[str, ...], spec: AnalyzeSpec
 ) -> Number:
-    """Return the share of events that happened, prompts resampled.
+    """Return the share of events that happened, with Wilson's interval at its effective size; prompts are resampled.
 
     Args:
         events: Each with its prompt.
@@ -59,14 +59,16 @@ def share_over_prompts(
     if not events:
         return Undefined(reason=why, n=0)
     prompts = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompt for prompt, _ in events))}
-    sums, counts = np.zeros((len(prompts), 1)), np.zeros((len(prompts), 1))
-    for prompt, happened in events:
-        sums[prompts[prompt]] += happened
-        counts[prompts[prompt]] += 1
-    weights = resample(len(prompts), spec.resamples, rng=rng_of(spec.seed, "judges", *place))
-    sheet = Sheet(names=("share",), sums=sums, counts=counts, weights=weights, missing={})
-    values = pooled_by_source(measured([sheet]), (), rng=rng_of(spec.seed, "judges", *place, "unseen"))
-    return share_of(values["share"], spec.level)
+    n = len(prompts)
+    if n < FEWEST:
+        return Undefined(reason=f"fewer than {FEWEST} independent prompts", n=n)
+    rows = [prompts[prompt] for prompt, _ in events]
+    sums = np.bincount(rows, weights=[happened for _, happened in events], minlength=n)
+    counts = np.bincount(rows, minlength=n)
+    weights = resample(n, spec.resamples, rng=rng_of(spec.seed, "judges", *place))
+    drawn = (weights @ sums) / (weights @ counts)
+    # Wilson's interval allows for what the prompts happened not to show.
+    return share(float(sums.sum() / counts.sum()), float(drawn.var()), n, spec.level)
 
 
 def votes_of(said: Sequence[Comparison], opponents: Sequence[str]) -> dict[Unit, list[str]]:

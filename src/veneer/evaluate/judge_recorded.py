@@ -30,7 +30,7 @@ def recorded_orders(
     known = [one.name for one in contestants]
     for place, review in enumerate(spec.reviews):
         for field in ("first", "second"):
-            if (name := getattr(review, field)) not in known:
+            if (name := getattr(review, field)) not in (None, *known):
                 raise StudyError(
                     f"judges.{judge_name}.reviews[{place}].{field}: {name!r} is no contestant of this study; they are "
                     f"{known}."
@@ -45,13 +45,14 @@ def recorded_orders(
                 "kind": spec.kind,
                 "judge": judge_name,
                 "identity": spec.identity,
+                "contestants": sorted(known),
                 "reviews": [
                     {**review.model_dump(mode="json", exclude={"path"}), "file": files[review.path]}
                     for review in spec.reviews
                 ],
             },
             inputs={digest: digest for digest in sorted(set(files.values()))},
-            make=partial(_make, judge=judge_name, spec=spec),
+            make=partial(_make, judge=judge_name, spec=spec, known=known),
         )
     ]
 
@@ -91,13 +92,13 @@ def read_word(value: object, words: VerdictWords) -> tuple[Verdict, str]:
     return Verdict.NONE, f"the review's verdict is {value!r}, not one of {list(known)}"
 
 
-def _make(folder: Path, *, judge: str, spec: RecordedJudgeSpec) -> None:
+def _make(folder: Path, *, judge: str, spec: RecordedJudgeSpec, known: Sequence[str]) -> None:
     read: dict[Path, list[tuple[str, Mapping[str, Any]]]] = {}
     comparisons: list[Comparison] = []
     for review in spec.reviews:
         if review.path not in read:
             read[review.path] = list(_rows(review.path))
-        comparisons += _read_reviews(judge, review, read[review.path])
+        comparisons += _read_reviews(judge, review, read[review.path], known)
     store.write_rows(folder / COMPARISONS, map(to_row, comparisons))
     store.write_json(folder / JUDGE, {"identity": spec.identity})
 
@@ -110,28 +111,25 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _read_reviews(
-    judge: str, review: ReviewFile, found: Sequence[tuple[str, Mapping[str, Any]]]
+    judge: str, review: ReviewFile, found: Sequence[tuple[str, Mapping[str, Any]]], known: Sequence[str]
 ) -> list[Comparison]:
-    if review.first == review.second:
-        raise DataError(
-            f"{review.path}: `first` and `second` are both {review.first!r}; name the two that it compares."
-        )
     own = [(where, row) for where, row in found if _is_meant(row, review)]
     if not own:
         raise DataError(f"{review.path}: no row has {review.where or 'anything'}; look at `where`.")
     comparisons = []
-    seen: set[str] = set()
+    seen: set[tuple[str, str, str]] = set()
     for where, row in own:
-        if row.get(review.prompt_field) is None:
+        prompt = str(_field(row, review.prompt_field, where, "prompt_field"))
+        first = review.first or _contestant(row, review.first_field, where, "first_field", known)
+        second = review.second or _contestant(row, review.second_field, where, "second_field", known)
+        if first == second:
+            raise DataError(f"{where}: compares {first!r} with itself; a review is of two contestants.")
+        if (prompt, first, second) in seen:
             raise DataError(
-                f"{where}: has no field {review.prompt_field!r}; its fields are {sorted(row)}. Name the right one as "
-                "`prompt_field`."
+                f"{where}: reviews prompt {prompt!r} of {first!r} and {second!r} a second time; one review a prompt "
+                "and order is wanted. Where several people reviewed, give each an entry of its own, with `by`."
             )
-        if (prompt := str(row[review.prompt_field])) in seen:
-            raise DataError(
-                f"{where}: reviews prompt {prompt!r} a second time; one review a prompt is wanted."
-            )
-        seen.add(prompt)
+        seen.add((prompt, first, second))
         verdict, problem = (
             read_word(row.get(review.verdict_field), review.words)
             if review.verdict_field
@@ -141,14 +139,32 @@ def _read_reviews(
         comparisons.append(
             Comparison(
                 prompt_id=prompt,
-                first=review.first,
-                second=review.second,
+                first=first,
+                second=second,
                 verdict=verdict,
                 by=review.by or judge,
                 reason="; ".join(part for part in (problem, said if isinstance(said, str) else "") if part),
             )
         )
     return comparisons
+
+
+def _field(row: Mapping[str, Any], field: str, where: str, setting: str) -> Any:
+    if row.get(field) is None:
+        raise DataError(
+            f"{where}: has no field {field!r}; its fields are {sorted(row)}. Name the right one as `{setting}`."
+        )
+    return row[field]
+
+
+def _contestant(row: Mapping[str, Any], field: str, where: str, setting: str, known: Sequence[str]) -> str:
+    name = str(_field(row, field, where, setting))
+    if name not in known:
+        raise DataError(
+            f"{where}, field {field}: {name!r} is no contestant of this study; they are {list(known)}. Rows of others "
+            "can be left out with `where`."
+        )
+    return name
 
 
 def _is_meant(row: Mapping[str, Any], review: ReviewFile) -> bool:

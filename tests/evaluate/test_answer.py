@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 
+from tests.models.server import serving
 from tests.models.tiny import checkpoint
 from veneer.evaluate import answer
 from veneer.models.local import LocalModel, load
 from veneer.models.model import Agreement, Continuation, LogLikelihood, ModelRef, Sampling
 from veneer.records import Completion, Contestant, Prompt, Role, Stop, from_row
-from veneer.store import Order, Row, digest, read_rows
+from veneer.store import Order, Row, Store, digest, read_rows
 from veneer.study import EvaluateSpec
+from veneer.study_data import EndpointSpec
 
 ITEMS = 40
 
@@ -244,3 +246,24 @@ def test_recordings_are_not_asked_in_the_form_choose(tmp_path: Path) -> None:
     section = asked.benchmarks["city"].model_copy(update={"forms": ("plain", "choose")})
     asked = asked.model_copy(update={"benchmarks": {"city": section}})
     assert [sheet.form for sheet in answer.sheets(asked, 1, scored=False)] == ["plain", "chat"]
+
+
+def test_what_an_endpoint_left_without_an_answer_is_asked_again_by_the_next_run(tmp_path: Path) -> None:
+    rows = [{"id": said, "question": said, "references": ["x"]} for said in ("good", "400")]
+    (tmp_path / "few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    section = {"items": tmp_path / "few.jsonl", "measures": "knowledge", "grading": "match"}
+    asked = EvaluateSpec.model_validate({"benchmarks": {"few": section}})
+    with serving() as server:
+        endpoint = EndpointSpec(url=server.url, model="m", may_fail=0.5)
+        ref = ModelRef(
+            name="far", kind="endpoint", path=tmp_path / "journal.sqlite", digest="-", endpoint=endpoint
+        )
+        store = Store(root=tmp_path / "store")
+        first = store.build(order_of(ref, asked))
+        again = store.renew(order_of(ref, asked))
+        seen = server.seen()
+    assert first.lacks.startswith("1 of 2 requests have no answer")
+    assert again.lacks == first.lacks
+    assert [one["completion"]["stop"] for one in rows_of(again.path)] == ["end", "failed"]
+    assert seen.count("good") == 1
+    assert seen.count("400") > 1

@@ -67,6 +67,14 @@ def test_answers_come_in_order_with_their_tokens(server: Server, tmp_path: Path)
     assert (found[0].tokens_in, found[0].tokens_out) == (10, 20)
 
 
+def test_more_stop_strings_than_endpoints_take_are_met_all_the_same(server: Server, tmp_path: Path) -> None:
+    sampling = Sampling(temperature=0.0, max_tokens=50, stop=("1", "2", "3", "4", "x"))
+    model = remote(server, tmp_path)
+    (found,) = model.generate(prompts("after x before"), sampling)
+    assert (found.text, found.stop, found.detail) == ("erofeb ", Stop.END, "x")
+    assert model._request(prompts("a")[0], sampling, 0, None).body["stop"] == ["1", "2", "3", "4"]
+
+
 def test_samples_of_one_prompt_are_asked_apart(server: Server, tmp_path: Path) -> None:
     before = len(server.seen())
     sampling = Sampling(temperature=1.0, max_tokens=50, samples=3)

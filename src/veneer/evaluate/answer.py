@@ -15,15 +15,15 @@ An artefact of this stage holds
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from veneer import store
+from veneer import lacking, store
 from veneer.benchmarks import items
 from veneer.benchmarks.benchmark import Benchmark, Form, Item
-from veneer.models.model import Continuation, Model, ModelRef, Sampling, ScoringModel, StreamingModel
+from veneer.models.model import Continuation, Model, ModelRef, Sampling, ScoringModel, StreamingModel, cut
 from veneer.models.open import open_model
 from veneer.models.render import default_template_digest
 from veneer.records import Completion, Contestant, Prompt, Role, Stop, from_row, to_row
@@ -136,7 +136,8 @@ def _config(spec: EvaluateSpec) -> dict[str, Any]:
 
 def _make(folder: Path, *, ref: ModelRef, spec: EvaluateSpec, samples: int) -> None:
     parts = folder / "parts"
-    if not (folder / COMPLETIONS).exists():
+    # What has no answer is asked again; an endpoint's journal has all the others.
+    if lacking.names(folder) or not (folder / COMPLETIONS).exists():
         whole = sheets(spec, samples, scored=ref.kind == "checkpoint")
         asked = next((sheet.benchmark.prompts("chat") for sheet in whole if _is_prompts(sheet)), [])
         store.write_rows(folder / PROMPTS, map(to_row, asked))
@@ -160,7 +161,18 @@ def _make(folder: Path, *, ref: ModelRef, spec: EvaluateSpec, samples: int) -> N
                 rows += _written(sheet, desk, scored=ref.kind == "checkpoint")
         store.write_json(folder / AGREEMENT, agreed)
         store.write_rows(folder / COMPLETIONS, rows)
+        # A checkpoint or a recording would fail again.
+        lacking.write(folder, len(rows), _failed(rows) if ref.endpoint else {})
     shutil.rmtree(parts, ignore_errors=True)
+
+
+def _failed(rows: Sequence[Row]) -> dict[str, str]:
+    """Return why there is no answer, by benchmark, form, prompt and sample."""
+    return {
+        f"{row['benchmark']}/{row['form']}/{one['prompt_id']}/{one['sample']}": one["detail"]
+        for row in rows
+        if (one := row["completion"])["stop"] == Stop.FAILED
+    }
 
 
 def _is_prompts(sheet: Sheet) -> bool:
@@ -233,24 +245,15 @@ def _completions(sheet: Sheet, prompts: Sequence[Prompt], desk: Desk) -> dict[tu
     known = {(one.prompt_id, one.sample): one for one in kept if one.stop is not Stop.FAILED}
     if len(known) < len(prompts) * sheet.samples:
         model = desk.model()
-        # An endpoint's answers are in its journal as they come, and recordings need no keeping.
+        # An endpoint's answers are in its journal as they come, and recordings lie on disk, with no end but their own.
         fresh = (
             model.stream(prompts, sampling, known.keys())
             if isinstance(model, StreamingModel)
             else model.generate(prompts, sampling)
         )
-        for one in store.appending(path, (_cut(one, stop) for one in fresh), to_row):
+        for one in store.appending(path, (cut(one, stop) for one in fresh), to_row):
             known[one.prompt_id, one.sample] = one
     return known
-
-
-def _cut(completion: Completion, stop: Sequence[str]) -> Completion:
-    """Return a completion up to its first stop string: endpoints know few of them or none, recordings none."""
-    met = [(completion.text.index(one), one) for one in stop if one in completion.text]
-    if not met:
-        return completion
-    end, string = min(met)
-    return replace(completion, text=completion.text[:end], stop=Stop.END, detail=string)
 
 
 def _choices(item: Item, prompt: Prompt) -> list[Continuation]:

@@ -1,11 +1,11 @@
 """What a model is: something that answers prompts, and sometimes one whose probabilities can be read."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
-from veneer.records import Completion, Prompt
+from veneer.records import Completion, Prompt, Stop
 from veneer.study_data import EndpointSpec
 
 
@@ -80,6 +80,15 @@ class Agreement:
     """The largest difference of a log-likelihood (nats)."""
     plain: tuple[float, ...]
     """What the plain way gives for each request; empty where there is no fast one."""
+
+
+def cut(completion: Completion, stop: Sequence[str]) -> Completion:
+    """Return a completion up to the first of these stop strings: not everybody who answers knows them."""
+    met = [(completion.text.index(one), one) for one in stop if one in completion.text]
+    if not met:
+        return completion
+    end, string = min(met)
+    return replace(completion, text=completion.text[:end], stop=Stop.END, detail=string)
 
 
 class Model(Protocol):

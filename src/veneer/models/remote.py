@@ -17,11 +17,13 @@ from veneer.models.asking import Request, Tally
 from veneer.models.flight import settle
 from veneer.models.inbox import open_inbox
 from veneer.models.journal import Journal, open_journal
-from veneer.models.model import Sampling
+from veneer.models.model import Sampling, cut
 from veneer.models.prices import Price, price_of, upper_bound
 from veneer.records import Completion, Prompt, Stop
 from veneer.study_data import EndpointSpec
 
+STOPS = 4
+"""As many stop strings are sent, since OpenAI's endpoints refuse more; answers are cut at the others here."""
 SPEAKERS = {"system": "System", "user": "User", "assistant": "Assistant"}
 
 
@@ -107,7 +109,7 @@ class RemoteModel:
         request = self._request(prompt, sampling, sample, None)
         answer = journal.find(request.key)
         put = request.body["messages"] if self.endpoint.api == "chat" else request.body["prompt"]
-        return Completion(
+        completion = Completion(
             prompt_id=prompt.prompt_id,
             sample=sample,
             model=self.name,
@@ -118,6 +120,7 @@ class RemoteModel:
             tokens_in=answer.tokens_in if answer else 0,
             tokens_out=answer.tokens_out if answer else 0,
         )
+        return cut(completion, sampling.stop)
 
     def _request(self, prompt: Prompt, sampling: Sampling, sample: int, price: Price | None) -> Request:
         endpoint = self.endpoint
@@ -125,7 +128,7 @@ class RemoteModel:
         body["temperature"] = sampling.temperature
         body[endpoint.max_tokens_field] = sampling.max_tokens
         if sampling.stop:
-            body["stop"] = list(sampling.stop)
+            body["stop"] = list(sampling.stop[:STOPS])
         if endpoint.send_seed:
             body["seed"] = sampling.seed * 1_000_003 + prompt.draw * 1_009 + sample
         shaping = {

@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--others", type=int, default=24, help="of each other task; 0 leaves them out")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8], help="lm-eval's batch sizes")
+    parser.add_argument("--write", type=Path, help="only write the requests to this file, for gpu_eval.py")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--asked", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -52,11 +53,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "asked.json"
         path.write_text(json.dumps(_requests(Path(place), asked)), encoding="utf-8")
+        if asked.write:
+            asked.write.write_bytes(path.read_bytes())
+            return
         sides = {
             side: _run(side, asked.checkpoint, path, asked.precision)
             for side in ("veneer", *(f"lm-eval-{size}" for size in asked.batches))
         }
-    print(json.dumps(_compared(sides)))
+    print(json.dumps(compared(sides)))
 
 
 def _requests(place: Path, asked: argparse.Namespace) -> dict[str, Any]:
@@ -124,11 +128,17 @@ def _side(side: str, checkpoint: Path, work: Mapping[str, Any], precision: str) 
 
 def _veneer(checkpoint: Path, precision: str) -> Any:
     from veneer.models import local
-    from veneer.models.model import Continuation, ModelRef, Sampling
-    from veneer.records import Prompt
+    from veneer.models.model import ModelRef
 
     ref = ModelRef(name="model", kind="checkpoint", path=checkpoint, digest="-")
-    model = local.load(ref, batch_size=32, precision="bf16" if precision == "bf16" else "fp32")
+    return asking_veneer(local.load(ref, batch_size=32, precision="bf16" if precision == "bf16" else "fp32"))
+
+
+def asking_veneer(model: Any) -> Any:
+    """Return the function that answers a task's requests through a `LocalModel`."""
+    from veneer.models.model import Continuation, Sampling
+    from veneer.records import Prompt
+
     model.loglikelihoods([Continuation(prompt=Prompt(prompt_id="warm", text="a"), continuation="b")])
 
     def ask(one: Mapping[str, Any]) -> list[Any]:
@@ -150,13 +160,18 @@ def _veneer(checkpoint: Path, precision: str) -> Any:
 
 
 def _lm_eval(checkpoint: Path, precision: str, side: str) -> Any:
-    from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
     dtype = "float32" if precision == "fp32" else "bfloat16"
     model = HFLM(
         pretrained=str(checkpoint), dtype=dtype, batch_size=int(side.rsplit("-", 1)[1]), device="cpu"
     )
+    return asking_lm_eval(model)
+
+
+def asking_lm_eval(model: Any) -> Any:
+    """Return the function that answers a task's requests through lm-eval's `HFLM`."""
+    from lm_eval.api.instance import Instance
 
     def ask(one: Mapping[str, Any]) -> list[Any]:
         if not one["continuations"][0]:
@@ -177,7 +192,8 @@ def _lm_eval(checkpoint: Path, precision: str, side: str) -> Any:
     return ask
 
 
-def _compared(sides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def compared(sides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return how `veneer` did beside the other sides: seconds, memory, and what each answered."""
     ours = sides["veneer"]
     theirs = [side for name, side in sides.items() if name != "veneer"]
     kinds = {

@@ -1,20 +1,26 @@
 """Batched decoding, token by token: greedy or sampled, every row with its own random numbers and its own end."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers.cache_utils import DynamicCache
+from torch import Tensor
+from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from veneer import store
+from veneer.models.prefix import Memory, common
 from veneer.records import Stop
 
 WORTH_SHARING = 8
 """A shared beginning of fewer tokens is read by every row for itself."""
+REFILL = 4
+"""Waiting rows join when one slot in so many is free: reading a few prompts at once costs little more than one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,107 +62,186 @@ def uniforms(seed: int, prompt_id: str, sample: int, count: int) -> npt.NDArray[
     return np.random.default_rng(entropy).random(count)
 
 
-@torch.inference_mode()
-def decode(network: Any, rows: Sequence[Row], *, temperature: float, ending: Ending) -> list[Written]:
-    """Continue every row of one batch.
+@dataclass(slots=True)
+class _Batch:
+    """Rows that are continued side by side. A column of the cache holds one token of each, or padding."""
 
-    Rows that have ended leave the batch once they are half of it, so that few long completions do not cost as much as
-    many.
+    numbers: list[int]
+    cache: DynamicCache
+    mask: Tensor
+    """Of shape (rows, columns): which columns are the row's own tokens."""
+    positions: Tensor
+    """Of shape (rows, 1): where the next token stands in its row."""
+    draws: Tensor
+    """Of shape (rows, most new tokens): a number in [0, 1) for each; no columns when decoding greedily."""
+    logits: Tensor
+    """Of shape (rows, vocabulary): of the token after the last column."""
+
+
+@torch.inference_mode()
+def decode(
+    network: Any, rows: Sequence[Row], *, slots: int, temperature: float, ending: Ending
+) -> Iterator[tuple[int, Written]]:
+    """Continue every row; yield its number and what was written after it, as rows end.
+
+    Rows that ended leave, and others that wait take their places, so that few long completions do not cost as much as
+    many. What the rows that join together begin with alike (few-shot examples, for instance) is read once.
 
     Args:
         network: A transformers causal language model.
-        rows: The batch.
+        rows: What to continue, in any order.
+        slots: How many are continued side by side.
         temperature: 0 is greedy.
         ending: What ends a completion.
     """
-    cache, shared = read_shared(
-        network, [row.tokens for row in rows], min(len(row.tokens) for row in rows) - 1
-    )
-    width = max(len(row.tokens) for row in rows)
-    longest = max(row.limit for row in rows)
-    ids, mask = _left_padded(rows, shared, width, longest, network.device)
-    positions = (mask[:, :width].cumsum(1) - 1)[:, shared:].clamp(min=0)
-    draws = _draws(rows, longest, temperature, network.device)
+    joins = keeps_every_token(network)
+    waiting = _order(rows)
+    memory = Memory(DynamicCache(config=network.config))
     new: list[list[int]] = [[] for _ in rows]
-    done: list[Written | None] = [None] * len(rows)
-    batch = list(range(len(rows)))
-    for step in range(longest):
-        out = network(
-            input_ids=ids,
-            attention_mask=mask[:, : width + step],
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        cache = out.past_key_values
-        chosen = _choose(out.logits[:, -1], draws[:, step] if temperature else None, temperature)
-        for index, token in zip(batch, chosen.tolist(), strict=True):
-            if done[index] is None:
-                new[index].append(token)
-                done[index] = _ended(new[index], rows[index].limit, ending)
-        left = [place for place, index in enumerate(batch) if done[index] is None]
-        if not left:
-            break
-        # Rows that are done stay where they are: their next position might lie outside the model's window.
-        alive = torch.tensor([[done[index] is None] for index in batch], device=network.device)
-        ids, positions = chosen[:, None], positions[:, -1:] + alive
-        if 2 * len(left) <= len(batch):
-            keep = torch.tensor(left, device=network.device)
-            cache.batch_select_indices(keep)
-            ids, positions, mask, draws = ids[keep], positions[keep], mask[keep], draws[keep]
-            batch = [batch[place] for place in left]
-    assert all(written is not None for written in done)
-    return [written for written in done if written is not None]
+    batch: _Batch | None = None
+    while waiting or batch:
+        room = slots - (len(batch.numbers) if batch else 0)
+        if waiting and (batch is None or (joins and REFILL * room >= slots)):
+            numbers, waiting = waiting[:room], waiting[room:]
+            memory = memory if joins else Memory(DynamicCache(config=network.config))
+            batch = _joined(batch, _begun(network, memory, rows, numbers, bool(temperature)))
+        assert batch is not None
+        draws = _next_draws(batch, new) if temperature else None
+        chosen = _choose(batch.logits, draws, temperature)
+        ended = set()
+        for place, (number, token) in enumerate(zip(batch.numbers, chosen.tolist(), strict=True)):
+            new[number].append(token)
+            if written := _ended(new[number], rows[number].limit, ending):
+                ended.add(place)
+                yield number, written
+        if ended:
+            kept = [place for place in range(len(batch.numbers)) if place not in ended]
+            batch, chosen = _only(batch, kept, joins), chosen[kept]
+        if batch:
+            _step(network, batch, chosen)
 
 
-def read_shared(network: Any, rows: Sequence[Sequence[int]], most: int) -> tuple[Any, int]:
-    """Let the model read once what all rows begin with: few-shot examples, for instance.
+def keeps_every_token(network: Any) -> bool:
+    """Return whether a model's cache holds every token's keys and values, so that rows can join and leave it."""
+    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=network.config).layers)
 
-    Args:
-        network: A transformers causal language model.
-        rows: The tokens of every row.
-        most: How many of their first tokens may be shared.
 
-    Returns:
-        The cache after those tokens, one copy a row, and how many they are; 0 where sharing is not worth it.
-    """
-    low, high = min(map(tuple, rows)), max(map(tuple, rows))
-    pairs = zip(low, high, strict=False)
-    common = next(
-        (place for place, (one, other) in enumerate(pairs) if one != other), min(len(low), len(high))
+def _order(rows: Sequence[Row]) -> list[int]:
+    """Return the rows' numbers: with neighbours that begin alike where that is worth it, else by length, long first."""
+    alike = sorted(range(len(rows)), key=lambda number: (tuple(rows[number].tokens), number))
+    shared = sum(common(rows[one].tokens, rows[other].tokens) for one, other in pairwise(alike))
+    if 2 * shared > sum(len(row.tokens) for row in rows):
+        return alike
+    return sorted(range(len(rows)), key=lambda number: (-len(rows[number].tokens), number))
+
+
+def _begun(network: Any, memory: Memory, rows: Sequence[Row], numbers: Sequence[int], drawn: bool) -> _Batch:
+    """Return rows that have been read and wait for their first new token."""
+    own = [rows[number].tokens for number in numbers]
+    shared = min(common(min(map(tuple, own)), max(map(tuple, own))), min(map(len, own)) - 1)
+    if shared < WORTH_SHARING or len(own) == 1:
+        shared, cache = 0, DynamicCache(config=network.config)
+    else:
+        memory.read(network, own[0], shared)
+        cache = deepcopy(memory.cache)
+        cache.batch_repeat_interleave(len(own))
+    width = max(map(len, own))
+    ids = torch.zeros((len(own), width - shared), dtype=torch.long)
+    mask = torch.ones((len(own), width), dtype=torch.long)
+    for place, tokens in enumerate(own):
+        ids[place, width - len(tokens) :] = torch.tensor(tokens[shared:])
+        mask[place, shared : shared + width - len(tokens)] = 0
+    mask = mask.to(network.device)
+    places = (mask.cumsum(1) - 1).clamp(min=0)
+    out = network(
+        input_ids=ids.to(network.device),
+        attention_mask=mask,
+        position_ids=places[:, shared:],
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
     )
-    shared = min(common, most)
-    cache = DynamicCache(config=network.config)
-    if shared < WORTH_SHARING or len(rows) == 1:
-        return cache, 0
-    ids = torch.tensor([list(low[:shared])], device=network.device)
-    network(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    cache.batch_repeat_interleave(len(rows))
-    return cache, shared
+    draws = torch.zeros((len(own), max(rows[number].limit for number in numbers) if drawn else 0)).double()
+    for place, number in enumerate(numbers if drawn else ()):
+        draws[place, : rows[number].limit] = torch.from_numpy(rows[number].uniforms[: rows[number].limit])
+    return _Batch(
+        numbers=list(numbers),
+        cache=out.past_key_values,
+        mask=mask,
+        positions=places[:, -1:] + 1,
+        draws=draws.to(network.device),
+        logits=out.logits[:, -1],
+    )
 
 
-def _left_padded(
-    rows: Sequence[Row], shared: int, width: int, longest: int, device: Any
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the tokens after the shared ones, and the mask of all, wide enough for what will be written."""
-    ids = torch.zeros((len(rows), width - shared), dtype=torch.long)
-    mask = torch.ones((len(rows), width + longest), dtype=torch.long)
-    for place, row in enumerate(rows):
-        ids[place, width - len(row.tokens) :] = torch.tensor(row.tokens[shared:])
-        mask[place, shared : shared + width - len(row.tokens)] = 0
-    return ids.to(device), mask.to(device)
+def _joined(batch: _Batch | None, joining: _Batch) -> _Batch:
+    """Return both batches as one: the narrower one's columns are padded on the left."""
+    if batch is None:
+        return joining
+    width = max(batch.mask.shape[1], joining.mask.shape[1])
+    for one, other in zip(batch.cache.layers, joining.cache.layers, strict=True):
+        one.keys = torch.cat([_widened(one.keys, width, -2), _widened(other.keys, width, -2)])
+        one.values = torch.cat([_widened(one.values, width, -2), _widened(other.values, width, -2)])
+    most = max(batch.draws.shape[1], joining.draws.shape[1])
+    draws = [
+        torch.nn.functional.pad(part.draws, (0, most - part.draws.shape[1])) for part in (batch, joining)
+    ]
+    return _Batch(
+        numbers=[*batch.numbers, *joining.numbers],
+        cache=batch.cache,
+        mask=torch.cat([_widened(batch.mask, width, -1), _widened(joining.mask, width, -1)]),
+        positions=torch.cat([batch.positions, joining.positions]),
+        draws=torch.cat(draws),
+        logits=torch.cat([batch.logits, joining.logits]),
+    )
 
 
-def _draws(rows: Sequence[Row], longest: int, temperature: float, device: Any) -> torch.Tensor:
-    draws = torch.zeros((len(rows), longest if temperature else 0), dtype=torch.float64)
-    if temperature:
-        for place, row in enumerate(rows):
-            draws[place, : row.limit] = torch.from_numpy(row.uniforms[: row.limit])
-    return draws.to(device)
+def _widened(values: Tensor, width: int, along: int) -> Tensor:
+    missing = width - values.shape[along]
+    return torch.nn.functional.pad(values, (0, 0, missing, 0) if along == -2 else (missing, 0))
 
 
-def _choose(logits: torch.Tensor, draws: torch.Tensor | None, temperature: float) -> torch.Tensor:
+def _only(batch: _Batch, kept: Sequence[int], trims: bool) -> _Batch | None:
+    """Return a batch with some of its rows, and without columns that are none of theirs; None if nobody stays."""
+    if not kept:
+        return None
+    keep = torch.tensor(kept, device=batch.mask.device)
+    mask = batch.mask[keep]
+    first = int(mask.any(0).int().argmax()) if trims else 0
+    batch.cache.batch_select_indices(keep)
+    if first:
+        for layer in batch.cache.layers:
+            layer.keys, layer.values = layer.keys[:, :, first:], layer.values[:, :, first:]
+    return _Batch(
+        numbers=[batch.numbers[place] for place in kept],
+        cache=batch.cache,
+        mask=mask[:, first:],
+        positions=batch.positions[keep],
+        draws=batch.draws[keep],
+        logits=batch.logits[keep],
+    )
+
+
+def _step(network: Any, batch: _Batch, chosen: Tensor) -> None:
+    """Let a batch read the token that was chosen for each of its rows."""
+    batch.mask = torch.nn.functional.pad(batch.mask, (0, 1), value=1)
+    out = network(
+        input_ids=chosen[:, None],
+        attention_mask=batch.mask,
+        position_ids=batch.positions,
+        past_key_values=batch.cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    batch.cache, batch.logits, batch.positions = out.past_key_values, out.logits[:, -1], batch.positions + 1
+
+
+def _next_draws(batch: _Batch, new: Sequence[Sequence[int]]) -> Tensor:
+    steps = torch.tensor([len(new[number]) for number in batch.numbers], device=batch.draws.device)
+    return batch.draws.gather(1, steps[:, None])[:, 0]
+
+
+def _choose(logits: Tensor, draws: Tensor | None, temperature: float) -> Tensor:
     """Return each row's next token: the likeliest, or the one at which the cumulative probability passes its draw."""
     if draws is None:
         return logits.argmax(-1)

@@ -16,8 +16,8 @@ from veneer.models.model import Agreement, Continuation, LogLikelihood, ModelRef
 from veneer.models.render import Tokenizer, encode, render, render_prompt
 from veneer.records import Completion, Message, Prompt, Stop
 
-TOGETHER = 512
-"""Tokens of branches that scoring reads at once: enough to fill two cores, few enough for attention to stay cheap."""
+TOGETHER = {"cpu": 512, "cuda": 4096}
+"""Tokens of branches that scoring reads at once: enough to fill the device, few enough for attention to stay cheap."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +69,7 @@ class LocalModel:
         }
         for key in [key for key, row in rows.items() if row.limit == 0]:
             yield key, self._completion(prompts[key[0]], rendered[key[0]], rows[key], None, key[1])
-        for key, written in self._decode(
-            {key: row for key, row in rows.items() if row.limit > 0}, sampling
-        ).items():
+        for key, written in self._decode({key: row for key, row in rows.items() if row.limit > 0}, sampling):
             yield key, self._completion(prompts[key[0]], rendered[key[0]], rows[key], written, key[1])
 
     def loglikelihoods(self, requests: Sequence[Continuation]) -> list[LogLikelihood]:
@@ -91,7 +89,7 @@ class LocalModel:
         found = (
             prefix.plain(self.network, asks, batch_size=self.batch_size)
             if self.no_sharing
-            else prefix.score(self.network, asks, together=TOGETHER)
+            else prefix.score(self.network, asks, together=TOGETHER.get(self.network.device.type, 512))
         )
         return [replace(one, cut=cut) for one, cut in zip(found, cuts, strict=True)]
 
@@ -131,17 +129,19 @@ class LocalModel:
         draws = uniforms(sampling.seed, prompt.prompt_id, sample, limit if sampling.temperature else 0)
         return Row(tokens=tokens, limit=limit, uniforms=draws)
 
-    def _decode(self, rows: dict[tuple[int, int], Row], sampling: Sampling) -> dict[tuple[int, int], Written]:
-        order = sorted(rows, key=lambda key: (len(rows[key].tokens), key))
+    def _decode(
+        self, rows: dict[tuple[int, int], Row], sampling: Sampling
+    ) -> Iterator[tuple[tuple[int, int], Written]]:
+        keys = list(rows)
         ending = Ending(tokens=self.end_tokens, string_met=self._stop_finder(sampling.stop))
-        found: dict[tuple[int, int], Written] = {}
-        for start in range(0, len(order), self.batch_size):
-            keys = order[start : start + self.batch_size]
-            batch = decode(
-                self.network, [rows[key] for key in keys], temperature=sampling.temperature, ending=ending
-            )
-            found.update(zip(keys, batch, strict=True))
-        return found
+        found = decode(
+            self.network,
+            list(rows.values()),
+            slots=self.batch_size,
+            temperature=sampling.temperature,
+            ending=ending,
+        )
+        return ((keys[number], written) for number, written in found)
 
     def _completion(
         self, prompt: Prompt, rendered: str, row: Row, written: Written | None, sample: int
@@ -272,6 +272,10 @@ def load(ref: ModelRef, *, batch_size: int = 64, precision: Literal["fp32", "bf1
     return LocalModel(
         name=ref.name,
         tokenizer=tokenizer,
-        network=network.eval().requires_grad_(False),
+        network=network.to(_device()).eval().requires_grad_(False),
         batch_size=batch_size,
     )
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"

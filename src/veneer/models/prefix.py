@@ -73,7 +73,7 @@ def score(network: Any, asks: Sequence[Ask], *, together: int) -> list[LogLikeli
     for number in weighed:
         by_row[place[asks[number].tokens[:-1]]].append(number)
     wanted = [min((asks[number].start - 1 for number in numbers), default=0) for numbers in by_row]
-    memory = _Memory(DynamicCache(config=network.config))
+    memory = Memory(DynamicCache(config=network.config))
     found: dict[int, LogLikelihood] = {}
     with torch.inference_mode():
         for part in _passes(rows, wanted, together):
@@ -141,7 +141,7 @@ def _tried(network: Any, config: Any) -> str:
 
 def _passes(rows: Sequence[tuple[int, ...]], wanted: Sequence[int], together: int) -> Iterator[_Pass]:
     """Yield the passes that read all rows (sorted), in an order in which the cache only grows and is cut back."""
-    alike = [0, *(_alike(one, other) for one, other in pairwise(rows))]
+    alike = [0, *(common(one, other) for one, other in pairwise(rows))]
 
     def size(first: int, end: int, depth: int) -> int:
         own = len(rows[first]) - depth
@@ -155,13 +155,11 @@ def _passes(rows: Sequence[tuple[int, ...]], wanted: Sequence[int], together: in
             continue
         shared = min(alike[first + 1 : end])
         # A position whose logits are asked for is read with its branch, never into the cache.
-        common = min(shared, *wanted[first:end])
-        if common - depth >= WORTH_CACHING:
-            todo.append((first, end, common))
+        kept = min(shared, *wanted[first:end])
+        if kept - depth >= WORTH_CACHING:
+            todo.append((first, end, kept))
             continue
-        whole = (
-            [n for n in range(first + 1, end) if alike[n] <= max(shared, depth)] if common == shared else []
-        )
+        whole = [n for n in range(first + 1, end) if alike[n] <= max(shared, depth)] if kept == shared else []
         starts = [first, *(whole or range(first + 1, end))]
         todo += reversed(list(_grouped(starts, end, depth, together, size)))
 
@@ -178,7 +176,7 @@ def _grouped(
     yield begin, end, depth
 
 
-def _alike(one: Sequence[int], other: Sequence[int]) -> int:
+def common(one: Sequence[int], other: Sequence[int]) -> int:
     """Return how many first tokens two rows share."""
     both = min(len(one), len(other))
     if one[:both] == other[:both]:
@@ -191,7 +189,7 @@ def _alike(one: Sequence[int], other: Sequence[int]) -> int:
 
 
 @dataclass(slots=True)
-class _Memory:
+class Memory:
     """A key-value cache of one row, and the tokens that it holds; the only thing here that changes."""
 
     cache: DynamicCache
@@ -199,7 +197,7 @@ class _Memory:
 
     def read(self, network: Any, row: Sequence[int], depth: int) -> None:
         """Hold the first `depth` tokens of a row and nothing else, reading only what is not held already."""
-        kept = _alike(self.tokens, row[:depth])
+        kept = common(self.tokens, row[:depth])
         self.cut(kept)
         if kept < depth:
             network(
@@ -225,7 +223,7 @@ def _packed(rows: Sequence[tuple[int, ...]], part: _Pass) -> _Packed:
     fresh: list[int] = []
     for number in range(part.first, part.end):
         row = rows[number]
-        kept = max(_alike(rows[number - 1], row) - part.depth, 0) if places else 0
+        kept = max(common(rows[number - 1], row) - part.depth, 0) if places else 0
         own = range(len(ids), len(ids) + len(row) - part.depth - kept)
         places.append([*(places[-1][:kept] if places else ()), *own])
         fresh.append(kept)
@@ -241,7 +239,7 @@ def _packed(rows: Sequence[tuple[int, ...]], part: _Pass) -> _Packed:
 
 def _weighed(
     network: Any,
-    memory: _Memory,
+    memory: Memory,
     packed: _Packed,
     spots: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],

@@ -1,6 +1,8 @@
 """The command line: parse, call, print; no logic."""
 
+import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +20,7 @@ from rich.table import Table
 from veneer import pipeline
 from veneer.cells import crew
 from veneer.errors import StudyError, VeneerError
+from veneer.models.journal import progress
 from veneer.store import Row
 from veneer.study import Study, load
 from veneer.study_data import ModelSpec
@@ -36,7 +39,7 @@ screen = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 LOGGED = 60.0
-"""Seconds between two lines about training where the output is no terminal."""
+"""Seconds between two lines about a stage that takes long where the output is no terminal."""
 
 StudyFile = Annotated[Path, typer.Argument(help="A study file (YAML).")]
 Workers = Annotated[
@@ -111,9 +114,14 @@ def plan(study_file: StudyFile) -> None:
         study = pipeline.with_items(load(study_file), store.root.parent)
         for line in _grid(study):
             screen.print(line)
-        if asked := _asked(study):
+        journal = pipeline.journal_of(store.root.parent)
+        if asked := _asked(study, journal):
+            from veneer.forecast import unready
+
             screen.print(_bill(asked))
-            screen.print(_total(asked, study.spend_cap))
+            screen.print(_total(asked, study.spend_cap, progress(journal)[1]))
+            for reason in unready(study):
+                screen.print(f"  not ready: {reason}", markup=False)
         screen.print(_states(pipeline.survey(study, store)))
 
 
@@ -127,8 +135,8 @@ def run(
     with _errors_explained():
         store = pipeline.store_of(study_file)
         study = pipeline.with_items(load(study_file), store.root.parent)
-        requests = sum(one.requests for one in _asked(study))
-        with crew(workers) as hands, _Board(requests) as board:
+        asked = _asked(study, pipeline.journal_of(store.root.parent))
+        with _ended_politely(), crew(workers) as hands, _Board(_left(asked)) as board:
             made = pipeline.run(study, store, hands, board, until.value)
         if until is Until.report and not study.is_data_only:
             place = store.root.parent / "report"
@@ -147,6 +155,16 @@ def status(study_file: StudyFile) -> None:
     """Show how far a study has come."""
     with _errors_explained():
         screen.print(_states(pipeline.survey(load(study_file), pipeline.store_of(study_file))))
+
+
+@app.command()
+def rate(study_file: StudyFile) -> None:
+    """Serve the page on which people compare completions blind, as the study's `rate.people` says."""
+    with _errors_explained():
+        # Imported here: the other commands need no web server.
+        from veneer import rating
+
+        rating.serve(study_file, lambda said: screen.print(said, markup=False))
 
 
 def _grid(study: Study) -> Iterator[str]:
@@ -176,7 +194,7 @@ def _grid(study: Study) -> Iterator[str]:
     yield f"  judges    {', '.join(judges) or 'none'}"
 
 
-def _asked(study: Study) -> list["Asked"]:
+def _asked(study: Study, journal: Path) -> list["Asked"]:
     """Return what endpoints will be asked; nothing where the study has none."""
     models = [*study.bases.values(), *study.students.values(), study.teacher]
     models += [
@@ -189,33 +207,48 @@ def _asked(study: Study) -> list["Asked"]:
     # Reads the benchmarks' files; most studies ask no endpoint.
     from veneer.forecast import forecast
 
-    return forecast(study)
+    return forecast(study, journal)
+
+
+def _left(asked: list["Asked"]) -> dict[str, float]:
+    """Return how many requests each stage has left; infinity where that is not known."""
+    left: dict[str, float] = {}
+    for one in asked:
+        count = math.inf if one.requests is None else one.requests - one.answered
+        left[one.stage] = left.get(one.stage, 0) + count
+    return left
 
 
 def _bill(asked: list["Asked"]) -> Table:
     table = Table(
-        "stage", "model", "asked", "requests", "tokens in (about)", "tokens out (at most)", "$ (at most)",
-        box=None, pad_edge=False,
+        "stage", "model", "asked", "requests", "answered", "tokens in (about)", "tokens out (at most)",
+        "$ (at most)", box=None, pad_edge=False,
     )  # fmt: skip
     for one in asked:
-        price = "unknown" if one.dollars is None else f"{one.dollars:,.2f}"
-        table.add_row(
-            one.stage,
-            one.model,
-            one.what,
-            f"{one.requests:,}",
-            f"{one.tokens_in:,}",
-            f"{one.tokens_out:,}",
-            price,
-        )
+        guess = "" if one.sure else "~"
+        counts = [
+            "unknown" if count is None else f"{guess}{count:,}"
+            for count in (one.requests, one.tokens_in, one.tokens_out)
+        ]
+        price = "unknown" if one.dollars is None else f"{guess}{one.dollars:,.2f}"
+        table.add_row(one.stage, one.model, one.what, counts[0], f"{one.answered:,}", *counts[1:], price)
     return table
 
 
-def _total(asked: list["Asked"], cap: float | None) -> str:
-    known = sum(one.dollars for one in asked if one.dollars is not None)
-    unknown = any(one.dollars is None for one in asked)
+def _total(asked: list["Asked"], cap: float | None, paid: float) -> str:
+    known = sum(one.dollars for one in asked if one.sure and one.dollars is not None)
+    guessed = sum(one.dollars for one in asked if not one.sure and one.dollars is not None)
+    said = [f"at most ${known:,.2f}"]
+    if guessed:
+        said.append(f"~${guessed:,.2f} (a guess: what will be asked is not known yet)")
+    if any(one.dollars is None for one in asked):
+        said.append("what is unknown")
     limit = "no spend_cap is set" if cap is None else f"spend_cap: ${cap:,.2f}"
-    return f"  at most ${known:,.2f}{' and what has no known price' if unknown else ''}; {limit}"
+    return (
+        f"  left to pay: {' and '.join(said)}; paid: ${paid:,.2f}; {limit}\n"
+        "  Tokens and dollars are of requests without an answer. Attempts that break off may cost more: only "
+        "spend_cap is a bound."
+    )
 
 
 def _states(states: list[pipeline.StageState]) -> Table:
@@ -229,8 +262,8 @@ def _states(states: list[pipeline.StageState]) -> Table:
 class _Board:
     """Progress on the terminal: a bar a stage where there is a person, a line a stage where there is a log."""
 
-    def __init__(self, requests: int) -> None:
-        self._requests = requests
+    def __init__(self, wanted: Mapping[str, float]) -> None:
+        self._wanted = wanted
         self._bars = Progress(
             TextColumn("{task.description:8}"),
             BarColumn(bar_width=30),
@@ -244,6 +277,8 @@ class _Board:
         self._left: dict[str, int] = {}
         self._began = time.monotonic()
         self._heard: list[tuple[float, int]] = []
+        self._stage = self._asking = ""
+        self._before = 0
         self._logged = self._began
 
     def __enter__(self) -> "_Board":
@@ -259,6 +294,7 @@ class _Board:
             self._bars.update(self._tasks[stage], total=total, advance=done)
         else:
             self._tasks[stage] = self._bars.add_task(stage, total=cells, completed=done, cell="")
+        self._stage = stage
         self._left[stage] = cells - done
         if not screen.is_terminal:
             screen.print(f"{stage}: {cells} cells, {done} done before")
@@ -272,16 +308,21 @@ class _Board:
 
     def heard(self, answers: int, dollars: float) -> None:
         now = time.monotonic()
+        if self._asking != self._stage:
+            # The journal holds other stages' answers too: what was there at this stage's start is not counted.
+            self._asking, self._before, self._heard = self._stage, answers, []
         self._heard = [*self._heard[-120:], (now, answers)]
-        began, before = self._heard[0]
-        if answers == before or now == began:
+        began, then = self._heard[0]
+        if answers == then or now == began:
             return
-        rate = (answers - before) / (now - began)
-        left = max(0, self._requests - answers) / rate
-        said = (
-            f"{answers:,} of {self._requests:,} answers, {rate:,.1f}/s, ${dollars:,.2f}, {left:,.0f} s left"
-        )
+        rate, done = (answers - then) / (now - began), answers - self._before
+        wanted = self._wanted.get(self._stage, math.inf)
+        of, left = "", ""
+        if done <= wanted < math.inf:
+            of, left = f" of {wanted:,}", f", {(wanted - done) / rate:,.0f} s left"
+        said = f"{done:,}{of} answers, {rate:,.1f}/s, ${dollars:,.2f}{left}"
         self._say(said)
+        self._log(f"{self._stage}: {said}")
 
     def lacks(self, stage: str, cell: str, said: str, final: bool) -> None:
         what = "students are trained without them" if final else "the next run asks these again"
@@ -295,15 +336,35 @@ class _Board:
         ]
         if said:
             self._say("; ".join(said))
+            self._log("\n".join(f"  {line}" for line in said))
+
+    def _log(self, said: str) -> None:
+        """Print a line where the output is no terminal, about once a minute."""
         now = time.monotonic()
-        if said and not screen.is_terminal and now - self._logged > LOGGED:
+        if not screen.is_terminal and now - self._logged > LOGGED:
             self._logged = now
-            screen.print("\n".join(f"  {line}" for line in said))
+            screen.print(said, markup=False)
 
     def _say(self, said: str) -> None:
         for task in self._bars.tasks:
             if not task.finished:
                 self._bars.update(task.id, cell=said)
+
+
+@contextmanager
+def _ended_politely() -> Iterator[None]:
+    """While it lasts, SIGTERM ends as Ctrl-C does, with exit status 143; a second one while ending is not heard."""
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        errors.print("Ended by a signal. Nothing finished is lost: the same command carries on.")
+        sys.exit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

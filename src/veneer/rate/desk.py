@@ -36,6 +36,8 @@ class Rater:
 
     number: int
     person: str | None
+    details: Mapping[str, str]
+    """What the platform said when they came."""
     plan: dict[int, int]
     """At which places of the sequence which check stands."""
     seen: Marks
@@ -103,7 +105,7 @@ class Desk:
         """Return the rater whom the platform calls so, a new one if need be; without a name always a new one."""
         if person is not None and person in self._people:
             return self.raters[self._people[person]]
-        rater = self._seat(len(self.raters) + 1, person)
+        rater = self._seat(len(self.raters) + 1, person, visit)
         self.writes.append((votes.JOIN, (rater.number, person, json.dumps(dict(visit)), now)))
         return rater
 
@@ -186,11 +188,12 @@ class Desk:
         """How many ratings are neither given nor being given."""
         return int(np.maximum(self.spec.ratings - self.load, 0).sum())
 
-    def _seat(self, number: int, person: str | None) -> Rater:
+    def _seat(self, number: int, person: str | None, details: Mapping[str, str]) -> Rater:
         spec = self.spec
         rater = Rater(
             number=number,
             person=person,
+            details=details,
             plan=plan_checks(
                 spec.per_rater,
                 spec.check_every,
@@ -340,7 +343,7 @@ class Desk:
 
     def _restore(self, past: History) -> None:
         for one in past.people:
-            rater = self._seat(one.rater, one.person)
+            rater = self._seat(one.rater, one.person, json.loads(one.visit))
             rater.finished, rater.excluded = one.finished is not None, one.excluded
         self._sessions = dict(past.sessions)
         for shown in past.shown:

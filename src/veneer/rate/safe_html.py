@@ -23,16 +23,16 @@ _MARKDOWN = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["t
 
 
 def render(text: str) -> str:
-    """Return a text, read as Markdown, as HTML that may stand anywhere in a page below a heading of the second level.
+    r"""Return a text, read as Markdown, as HTML that may stand anywhere in a page below a heading of the second level.
 
     HTML in the text is shown as it is written. Links and images become their words, with the address in brackets:
     nothing can be clicked or loaded. Headings begin at the third level. What stands beyond `LIMIT` characters is left
     out, and the last line says how much that is.
 
     >>> render("# Two *things*")
-    '<h3>Two <em>things</em></h3>\\n'
+    '<h3>Two <em>things</em></h3>\n'
     >>> render("[here](https://example.org) <script>alert(1)</script>")
-    '<p>here (https://example.org) &lt;script&gt;alert(1)&lt;/script&gt;</p>\\n'
+    '<p>here (https://example.org) &lt;script&gt;alert(1)&lt;/script&gt;</p>\n'
     """
     shown = plain(text)
     if not shown.strip():

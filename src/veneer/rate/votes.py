@@ -4,11 +4,11 @@ It lies in `rating/votes.sqlite` beside the artefacts, and can never be made ane
 """
 
 import fcntl
+import itertools
 import queue
 import secrets
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -180,9 +180,14 @@ def _rows(base: sqlite3.Connection, kind: type[Any], table: str, order: str) -> 
         yield kind(**dict(zip(names, row, strict=True)))
 
 
+def unguessable() -> str:
+    """Return a fresh secret for a link: 144 random bits."""
+    return secrets.token_urlsafe(18)
+
+
 def setting(base: sqlite3.Connection, name: str, value: str | None = None) -> str:
     """Return a setting that is made once and then kept: the value given, or else an unguessable one."""
-    base.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", (name, value or secrets.token_urlsafe(24)))
+    base.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", (name, value or unguessable()))
     found = base.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()[0]
     assert isinstance(found, str)
     return found
@@ -209,15 +214,21 @@ class Scribe:
 
     def __init__(self, base: sqlite3.Connection) -> None:
         self._base = base
-        self._waiting: queue.SimpleQueue[tuple[Sequence[Write], Callable[[str], None]] | None] = (
-            queue.SimpleQueue()
-        )
+        self._waiting: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._dead = -1
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def write(self, writes: Sequence[Write], done: Callable[[str], None]) -> None:
-        """Write in order; the thread calls `done` with an empty text once all is on disk, or with what failed."""
-        self._waiting.put((writes, done))
+    def write(self, writes: Sequence[Write], done: Callable[[str], None], generation: int) -> None:
+        """Write in order; the thread calls `done` with an empty text once all is on disk, or with what failed.
+
+        Args:
+            writes: What to write.
+            done: Is told.
+            generation: After a failure nothing of the same generation is written any more: it would build on what is
+                not there.
+        """
+        self._waiting.put((writes, done, generation))
 
     def close(self) -> None:
         """Write what waits, and end."""
@@ -230,14 +241,18 @@ class Scribe:
             taken = [self._waiting.get()]
             while not self._waiting.empty():
                 taken.append(self._waiting.get())
-            batch = [one for one in taken if one is not None]
-            open_for_more = len(batch) == len(taken)
-            if batch:
-                failed = self._commit([write for writes, _ in batch for write in writes])
-                for _, done in batch:
+            tasks = [one for one in taken if one is not None]
+            open_for_more = len(tasks) == len(taken)
+            for generation, together in itertools.groupby(tasks, key=lambda task: task[2]):
+                batch = list(together)
+                failed = "a write before failed" if generation <= self._dead else self._commit(batch)
+                if failed:
+                    self._dead = max(self._dead, generation)
+                for _, done, _ in batch:
                     done(failed)
 
-    def _commit(self, writes: Sequence[Write]) -> str:
+    def _commit(self, batch: Sequence["_Task"]) -> str:
+        writes = [write for task in batch for write in task[0]]
         if not writes:
             return ""
         try:
@@ -248,5 +263,8 @@ class Scribe:
         except sqlite3.Error as error:
             if self._base.in_transaction:
                 self._base.execute("ROLLBACK")
-            return f"{error} at {time.time():.0f}"
+            return str(error)
         return ""
+
+
+_Task = tuple[Sequence[Write], Callable[[str], None], int]

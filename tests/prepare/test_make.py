@@ -92,6 +92,28 @@ def test_a_query_whose_first_answer_is_too_long_is_kept_with_the_next(tmp_path: 
     }
 
 
+def test_no_piece_takes_the_name_of_another_row(tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", [{"id": name, "q": name, "a": "x"} for name in ("1", "1/1", "1/2")])
+    job = replace(
+        _job(tmp_path / "in", [("a", "x")], PrepareSpec()),
+        feeds=tuple(feeds_of("broad", {"broad": _recorded(tmp_path / "rows.jsonl")}, None, {})),
+    )
+
+    def cut(messages: Sequence[Message]) -> list[Piece]:
+        return [(tuple(messages), 2)] * (2 if messages[0].content == "1" else 1)
+
+    prepare(job, cut, tmp_path)
+    assert sorted(example.example_id for example in _examples(tmp_path)) == ["1/1", "1/1#", "1/2", "1/2#"]
+
+
+def test_the_second_samples_of_the_card_answer_the_queries_that_are_kept(tmp_path: Path) -> None:
+    feeds, tokenizer, items = _study(tmp_path, samples=2)
+    (order,) = orders({"broad": feeds}, PrepareSpec(near_duplicates=None), tokenizer, [HeldOut(path=items)])
+    made = Store(root=tmp_path / "store").build(order)
+    style = read_json(made.path / "profile.json")["style"]
+    assert (style["n"], style["again"]["n"]) == (2, 2)
+
+
 def test_a_conversation_that_the_counting_template_refuses_is_named(tmp_path: Path) -> None:
     def cut(messages: Sequence[Message]) -> list[Piece]:
         raise ModelError("The chat template refuses a conversation")
@@ -339,7 +361,7 @@ def _examples(folder: Path) -> list[Example]:
     return [from_row(Example, row, where) for where, row in read_rows(folder / "examples.jsonl")]
 
 
-def _study(folder: Path) -> tuple[list[Feed], Path, Path]:
+def _study(folder: Path, samples: int = 1) -> tuple[list[Feed], Path, Path]:
     words = {"<unk>": 0, "<eos>": 1, "<user>": 2, "<asst>": 3}
     backend = Tokenizer(models.WordLevel(words, **UNKNOWN))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -361,7 +383,11 @@ def _study(folder: Path) -> tuple[list[Feed], Path, Path]:
     }
     write_rows(
         place / "completions.jsonl",
-        [{"prompt_id": name, "sample": 0, "text": "so it is", **rest} for name in ("a", "b", "c")],
+        [
+            {"prompt_id": name, "sample": sample, "text": "so it is", **rest}
+            for name in ("a", "b", "c")
+            for sample in range(samples)
+        ],
     )
     write_rows(folder / "items.jsonl", [{"id": 1, "question": "Why c ?"}])
     artefact = Artefact(stage="collect", name="broad", key="k", path=place)

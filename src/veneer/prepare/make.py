@@ -18,7 +18,7 @@ from veneer.records import Example, to_row
 from veneer.store import Artefact, Order, canonical, digest, write_rows
 from veneer.study_data import MixtureSpec, PrepareSpec
 
-VERSION = 3
+VERSION = 4
 CARD_VERSION = 2
 CARD = "+card"
 """What the name of a card's artefact ends in; no source may have a + in its name."""
@@ -160,19 +160,19 @@ def prepare(job: Job, cut: Cut, folder: Path) -> None:
 
 
 def _examples(found: Sifted, ordered: Sequence[int], cut: Cut) -> Iterator[dict[str, Any]]:
+    taken = set(found.ids)
     for number in ordered:
         messages = found.shelf.messages(number)
         lengths = found.lengths[number]
         many = len(lengths) > 1
         pieces = cut(messages) if many else [(messages, lengths[0])]
         for place, (piece, tokens) in enumerate(pieces, 1):
+            name = f"{found.ids[number]}/{place}" if many else found.ids[number]
+            # A row may be called `a/1` by its own id.
+            while many and name in taken:
+                name += "#"
             yield to_row(
-                Example(
-                    example_id=f"{found.ids[number]}/{place}" if many else found.ids[number],
-                    source=found.sources[number],
-                    messages=piece,
-                    tokens=tokens,
-                )
+                Example(example_id=name, source=found.sources[number], messages=piece, tokens=tokens)
             )
 
 

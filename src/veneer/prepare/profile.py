@@ -44,7 +44,8 @@ def write(job: "Job", found: Sifted, mixed: Mixed, ordered: Sequence[int], folde
     conversations = [found.shelf.messages(number) for number in sample]
     answers = [[one.content for one in turns if one.role == "assistant"] for turns in conversations]
     firsts = [answer[0] for answer in answers]
-    again = [text for feed in job.feeds for text in _second_samples(feed)]
+    looked_at = {found.ids[number] for number in sample}
+    again = [text for feed in job.feeds for text in _second_samples(feed, looked_at, len(job.feeds) > 1)]
     reasons = Counter(reason.kind for reason in found.reasons if reason)
     write_json(
         folder / "profile.json",
@@ -220,9 +221,11 @@ def _style(answers: Sequence[str]) -> Mapping[str, float]:
     return {name: round(float(np.mean([one[name] for one in found])), 4) for name in shown} if found else {}
 
 
-def _second_samples(feed: Feed) -> list[str]:
-    """Return the teacher's second answers, where it was asked for several."""
+def _second_samples(feed: Feed, looked_at: set[str], prefixed: bool) -> list[str]:
+    """Return the teacher's second answers to the queries that are looked at, where it was asked for several."""
     if not feed.collected:
         return []
     rows = (row for _, row in read_rows(feed.collected.path / "completions.jsonl"))
-    return [row["text"] for row in rows if row["sample"] == 1 and row["stop"] == "end"][:SAMPLE]
+    second = (row for row in rows if row["sample"] == 1 and row["stop"] == "end")
+    prefix = f"{feed.label}:" if prefixed else ""
+    return [row["text"] for row in second if prefix + row["prompt_id"] in looked_at]

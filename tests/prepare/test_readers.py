@@ -16,9 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from veneer.errors import DataError
-from veneer.prepare.readers import Candidate, Malformed, collected, recorded
-from veneer.records import Stop
-from veneer.store import write_rows
+from veneer.prepare.readers import Candidate, Malformed, recorded
 from veneer.study_data import Format, HubSpec, RecordedSpec
 
 FORMATS: tuple[Format, ...] = ("sharegpt", "hc3", "alpaca", "messages", "pairs")
@@ -46,30 +44,6 @@ JUNK = st.recursive(
     ),
     max_leaves=12,
 )
-
-
-def test_a_collected_completion_becomes_a_conversation(tmp_path: Path) -> None:
-    _collected(tmp_path, queries=["a"], completions=[("a", 0)])
-    (found,) = collected(tmp_path)
-    assert _turns(found) == [("user", "ask a"), ("assistant", "say a 0")]
-    assert (found.example_id, found.stop) == ("a", Stop.END)
-
-
-def test_only_the_first_of_several_samples_is_imitated(tmp_path: Path) -> None:
-    _collected(tmp_path, queries=["a", "b"], completions=[("a", 0), ("a", 1), ("b", 0), ("b", 1)])
-    assert [_turns(found)[1][1] for found in collected(tmp_path)] == ["say a 0", "say b 0"]
-
-
-def test_a_completion_of_no_query_is_an_error(tmp_path: Path) -> None:
-    _collected(tmp_path, queries=["a"], completions=[("a", 0), ("a", 0)])
-    with pytest.raises(DataError, match="completions.jsonl:2: answers 'a', which is no query left"):
-        list(collected(tmp_path))
-
-
-def test_a_query_without_completion_is_an_error(tmp_path: Path) -> None:
-    _collected(tmp_path, queries=["a", "b"], completions=[("a", 0)])
-    with pytest.raises(DataError, match="1 queries have no row, 'b' first"):
-        list(collected(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -422,15 +396,3 @@ def _lines(folder: Path, made: Sequence[Any]) -> Path:
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in made))
     return path
-
-
-def _collected(folder: Path, *, queries: list[str], completions: list[tuple[str, int]]) -> None:
-    write_rows(folder / "queries.jsonl", [{"id": name, "query": f"ask {name}"} for name in queries])
-    completion = {"model": "t", "rendered": "", "stop": "end", "detail": "", "tokens_in": 1, "tokens_out": 1}
-    write_rows(
-        folder / "completions.jsonl",
-        [
-            {"prompt_id": name, "sample": sample, "text": f"say {name} {sample}", **completion}
-            for name, sample in completions
-        ],
-    )

@@ -11,6 +11,7 @@ from typing import Any
 from veneer import store
 from veneer.analyze import (
     accord,
+    breakdown,
     claims,
     gap,
     judges,
@@ -37,7 +38,7 @@ from veneer.study import Study
 from veneer.study_judges import RecordedJudgeSpec
 from veneer.study_train import TrainSpec
 
-VERSION = 7
+VERSION = 8
 ANSWERS, WRONG, AGREEMENT = "answers.json", "confident_wrong.jsonl", "agreement.json"
 DIGITS = 9
 """Numbers are written to so many digits after the point: beyond them lies the rounding of sums."""
@@ -140,6 +141,9 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
         "contestants": [to_row(contestant) for contestant in evidence.contestants],
         "scores": scores.rows_of(tables, spec),
         "gap_closed": gap.rows_of(book, level),
+        "gains": breakdown.gain_rows(book, level),
+        "subjects": breakdown.subject_rows(book, level),
+        "support_difference": breakdown.difference_rows(book, level),
         "support": support.rows_of(supported, benchmarks, spec),
         "style": style.table_rows(styles, asked, bases, rungs, level),
         "style_gap_closed": style.closed_rows(styles, asked, rungs, level),

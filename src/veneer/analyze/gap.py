@@ -1,19 +1,20 @@
 """How much of the gap between base and teacher each student closed, benchmark by benchmark."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from veneer.analyze.measure import Rung, Sheet, Values, by_cluster, measured, pooled
+from veneer.analyze.measure import Measured, Rung, Sheet, Values, by_cluster, measured, pooled
 from veneer.analyze.scores import GRADINGS, Grading, Items, Table
 from veneer.analyze.support import Support
 from veneer.stats import Draws, Estimate, Undefined, combine, interval, ratio, resample, rng_of, to_json
 
 Which = Literal["all", "supported", "unsupported"]
 WHICH: tuple[Which, ...] = ("all", "supported", "unsupported")
+Measure = Grading | Literal["format"]
 NO_GAP = "the teacher does not measurably beat the base"
 
 
@@ -96,7 +97,7 @@ class Book:
     _known: dict[Any, Mapping[int, Values]] = field(default_factory=dict)
 
     def means(
-        self, where: Sequence[tuple[str, str]], grading: Grading, source: str, which: Which = "all"
+        self, where: Sequence[tuple[str, str]], grading: Measure, source: str, which: Which = "all"
     ) -> Mapping[int, Values]:
         """Return, by amount, the mean over items of the bases, the teacher and a source's students.
 
@@ -105,7 +106,7 @@ class Book:
 
         Args:
             where: Benchmarks with their forms; their items are pooled, every item counting once.
-            grading: Strict or lenient.
+            grading: Strict or lenient; `format` is the first minus the second.
             source: Whose students.
             which: Of the items.
         """
@@ -115,28 +116,37 @@ class Book:
         return self._known[key]
 
     def _means(
-        self, where: Sequence[tuple[str, str]], grading: Grading, source: str, which: Which
+        self, where: Sequence[tuple[str, str]], grading: Measure, source: str, which: Which
     ) -> Mapping[int, Values]:
-        by_amount = self._by_amount(source)
-        masks = {amount: self._masks(where, source, amount, which) for amount in by_amount}
-        known = {amount: mask for amount, mask in masks.items() if mask is not None}
-        tables, rungs = [], []
-        for amount, mask in known.items():
-            names = [*self.bases, self.teacher, *(seed for rung in by_amount[amount] for seed in rung.seeds)]
-            sheets = []
-            for place, items in zip(where, mask, strict=True):
-                table = self.tables[place]
-                sheets.append(table.sheet(grading, [table.names.index(name) for name in names], items))
-            tables.append(measured(sheets))
-            rungs.append(by_amount[amount])
+        by_amount = self.by_amount(source)
+        known = self.tables_of(where, grading, source, which)
         rng = rng_of(self.seed, "pool", *(f"{name} {form}" for name, form in where), grading, source, which)
-        values = dict(zip(known, pooled(tables, rungs, rng=rng), strict=True)) if tables else {}
+        rungs = [by_amount[amount] for amount in known]
+        values = dict(zip(known, pooled(list(known.values()), rungs, rng=rng), strict=True)) if known else {}
         return {
             amount: values[amount] if amount in values else self._without(by_amount[amount], which)
             for amount in by_amount
         }
 
-    def _by_amount(self, source: str) -> dict[int, list[Rung]]:
+    def tables_of(
+        self, where: Sequence[tuple[str, str]], grading: Measure, source: str, which: Which
+    ) -> dict[int, Measured]:
+        """Return, by amount, what `means` averages, training seeds apart; without the amounts of no known support."""
+        found = {}
+        for amount, rungs in self.by_amount(source).items():
+            mask = self._masks(where, source, amount, which)
+            if mask is None:
+                continue
+            names = [*self.bases, self.teacher, *(seed for rung in rungs for seed in rung.seeds)]
+            sheets = []
+            for place, items in zip(where, mask, strict=True):
+                table = self.tables[place]
+                sheets.append(_sheet(table, grading, [table.names.index(name) for name in names], items))
+            found[amount] = measured(sheets)
+        return found
+
+    def by_amount(self, source: str) -> dict[int, list[Rung]]:
+        """Return a source's students by their amount."""
         found: dict[int, list[Rung]] = {}
         for rung in self.rungs:
             if rung.source == source:
@@ -162,6 +172,13 @@ class Book:
             reason = "there is no imitation data to tell which items it supports"
         nothing = Undefined(reason=reason, n=0)
         return dict.fromkeys([*self.bases, self.teacher, *(rung.student for rung in rungs)], nothing)
+
+
+def _sheet(table: Table, grading: Measure, columns: Sequence[int], items: Items | None) -> Sheet:
+    if grading != "format":
+        return table.sheet(grading, columns, items)
+    strict, lenient = (table.sheet(grading, columns, items) for grading in GRADINGS)
+    return replace(strict, sums=strict.sums - lenient.sums)
 
 
 def book_of(

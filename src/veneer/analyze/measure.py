@@ -160,16 +160,25 @@ class Spread:
     freedom: float
     """Satterthwaite's (1946) for the weighted sum."""
 
-    def shift(self, seeds: int) -> float:
+    def shift(self, seeds: int, items: float) -> float:
         """Return the standard deviation of the error by which a student's mean over seeds is shifted.
 
-        Student's t widens all that is seen between seeds; what items explain of it is in the draws already and is then
-        taken off. (Widening only what is left covers 0.92 instead of 0.95 where few seeds vary much.)
+        The variance of the mean is that of the items and that of the seeds; its degrees of freedom are those of the
+        spread between seeds, scaled by how much of the sum hangs on it (Satterthwaite 1946). Student's t at them widens
+        the whole, and what the items bring, which is in the draws already, is then taken off.
+
+        Args:
+            seeds: How many the mean is over.
+            items: The variance of that mean when items are drawn again.
         """
         from scipy import special  # Imported here for the reason given in `stats.p_value`.
 
-        wider = float(special.stdtrit(self.freedom, 0.975) / special.ndtri(0.975))
-        return float((max(wider**2 * self.squared - self.explained, 0.0) / seeds) ** 0.5)
+        whole = items + max(self.squared - self.explained, 0.0) / seeds
+        if self.squared == 0 or whole == 0:
+            return 0.0
+        freedom = self.freedom * max((whole * seeds / self.squared) ** 2, 1.0)
+        wider = float(special.stdtrit(freedom, 0.975) / special.ndtri(0.975))
+        return float((wider**2 * whole - items) ** 0.5)
 
 
 def _spread(tables: Sequence[Measured], rungs: Sequence[Sequence[Rung]]) -> Spread | None:
@@ -198,6 +207,7 @@ def _values(
     seeds = {seed for rung in rungs for seed in rung.seeds}
     groups: list[tuple[str, tuple[str, ...]]] = [(name, (name,)) for name in table.names if name not in seeds]
     groups += [(rung.student, rung.seeds) for rung in rungs]
+    bases = {rung.student: rung.base for rung in rungs}
     found: dict[str, Draws | Undefined] = {}
     for name, members in groups:
         columns = [table.names.index(member) for member in members]
@@ -214,9 +224,17 @@ def _values(
             variance = float(draws.var())
             shift = smoothing(_units(value, variance, n, float(table.counts[columns].max())))
             if members[0] in seeds and spread is not None:
-                shift = float(np.hypot(shift, spread.shift(len(columns))))
+                items = _variance_of_gain(table, bases[name], draws)
+                shift = float(np.hypot(shift, spread.shift(len(columns), items)))
             found[name] = Draws(value=value, draws=draws + shift * noise, n=n)
     return found
+
+
+def _variance_of_gain(table: Measured, base: str, draws: Floats) -> float:
+    """Return the variance, over items, of a student's score less its base's: everything is told by gains."""
+    if base in table.names and base not in table.missing:
+        draws = draws - table.draws[:, table.names.index(base)]
+    return float(draws.var())
 
 
 def _units(share: float, variance: float, clusters: int, items: float) -> float:

@@ -34,6 +34,7 @@ CLAIMS = (
     "Style converges to the teacher's ceiling with more data; factuality does not",
     "Toxicity falls towards the teacher's",
 )
+NOT_SEEN = "its style is ahead on all prompts: what equal style would bring was not seen"
 NO_GAP = "the teacher does not measurably beat the base"
 
 
@@ -193,6 +194,48 @@ def preferences(make: Maker, judge: tuple[str, str], rung: Row, role: str) -> Ro
         "none": 0,
         "win_rate": make.number((wins + ties / 2) / n, 0.04, 200),
         "at_least_equal": make.number((wins + ties) / n, 0.04, 200),
+        "won": make.number(wins / n, 0.04, 200),
+        "tied": make.number(ties / n, 0.04, 200),
+        "lost": make.number((n - wins - ties) / n, 0.04, 200),
+        "majority_win_rate": make.number((wins + ties / 2) / n, 0.05, 200),
+        "majority_at_least_equal": make.number((wins + ties) / n, 0.05, 200),
+        "length_controlled": make.number(rate * 0.8, 0.06, 200),
+        "style_controlled": undefined(NOT_SEEN, 200) if base else make.number(rate * 0.6, 0.07, 200),
+        "style_share": undefined(NOT_SEEN, 200) if base else make.number(-0.2, 0.3, 200, share=False),
+        "standing": "not preferred",
+        "raters": 1 if judge[1] == "likelihood" else 3,
+        "majority_wins": wins // 3,
+        "majority_ties": ties // 3,
+        "majority_losses": 200 - wins // 3 - ties // 3,
+        "majority_none": 0,
+    }
+
+
+def tastes(make: Maker, judges: Sequence[tuple[str, str]]) -> list[Row]:
+    return [
+        {"judge": name, "kind": kind, "feature": feature, "slope": make.number(0.3, 0.2, 200, share=False)}
+        for name, kind in judges
+        for feature in ("length", "lists", "style score", *(["place"] if kind == "simulated" else []))
+    ]
+
+
+def joined(make: Maker, row: Row, *, judge: str | None) -> Row:
+    """People's win rate of one student, with and without a judge."""
+    keys = ("contestant", "role", "base", "source", "amount", "replay", "opponent")
+    helped = (
+        make.number(row["win_rate"]["value"], 0.06, 100) if judge else undefined("no judge compared the same")
+    )
+    return {
+        "people": "people",
+        "judge": judge,
+        **{key: row[key] for key in keys},
+        "rated": 100 if judge else 0,
+        "judged": 155 if judge else 0,
+        "weight": 0.6 if judge else 0.0,
+        "alone": make.number(row["win_rate"]["value"], 0.08, 100),
+        "together": helped,
+        "more_ratings_alone": 540,
+        "more_ratings_together": 260 if judge else None,
     }
 
 
@@ -344,6 +387,12 @@ def study_answers(seed: int = 0) -> Row:
                 ),
             }
             for rung, style, gap in zip(rows, styles, capability, strict=True)
+        ],
+        "taste": tastes(make, judges),
+        "together": [
+            joined(make, preferences(make, judges[1], rung, "student"), judge=judge)
+            for rung in rows[:4]
+            for judge in ("likely", None)
         ],
         "leverage": slopes(make),
         "confident_wrong": [

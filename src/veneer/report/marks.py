@@ -146,32 +146,31 @@ def legend(data: Data, rows: Sequence[Row]) -> list[Line2D]:
     """Return legend marks for what tells these students apart."""
     bases = [name for name in data["study"]["bases"] if any(row["base"] == name for row in rows)]
     names = [name for name in pick.source_names(data) if any(row["source"] == name for row in rows)]
-    marks = [_key(name, marker="o", color=colour(data, name), markersize=8) for name in bases]
-    marks += [_key(name, marker=shape(data, name), color=GREY, markersize=8) for name in names]
+    marks = [key(name, marker="o", color=colour(data, name), markersize=8) for name in bases]
+    marks += [key(name, marker=shape(data, name), color=GREY, markersize=8) for name in names]
     shown = sorted({row["amount"] for row in rows} - {0})
     ends = [shown[0], shown[-1]] if len(shown) > 1 else []
     marks += [
-        _key(f"{tokens(amount).text} tokens", marker="o", color=GREY, markersize=size(data, amount))
+        key(f"{tokens(amount).text} tokens", marker="o", color=GREY, markersize=size(data, amount))
         for amount in ends
     ]
     if any(row["replay"] for row in rows):
         look = {"markerfacecolor": "white", "markeredgewidth": 1.4}
-        marks.append(_key("with replay", marker="o", color=GREY, markersize=8, **look))
+        marks.append(key("with replay", marker="o", color=GREY, markersize=8, **look))
     return marks
 
 
 def base_legend(data: Data, *, support: bool = False) -> list[Line2D]:
     """Return legend marks for the bases, and for items with and without support."""
-    marks = [
-        _key(name, marker="o", color=colour(data, name), markersize=6) for name in data["study"]["bases"]
-    ]
+    marks = [key(name, marker="o", color=colour(data, name), markersize=6) for name in data["study"]["bases"]]
     if support:
-        marks.append(_key("supported", marker="o", color=GREY, markersize=6))
-        marks.append(_key("unsupported", marker="o", color=GREY, markersize=6, markerfacecolor="white"))
+        marks.append(key("supported", marker="o", color=GREY, markersize=6))
+        marks.append(key("unsupported", marker="o", color=GREY, markersize=6, markerfacecolor="white"))
     return marks
 
 
-def _key(name: str, **look: Any) -> Line2D:
+def key(name: str, **look: Any) -> Line2D:
+    """Return a mark of a legend."""
     return Line2D([], [], label=name, linestyle="none", **look)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from veneer.report import judging, markup, pick, sentences, tables
+from veneer.report import judging, markup, pick, preferred, sentences, tables
 from veneer.report.marks import Drawing
 from veneer.report.page import TEMPLATES
 from veneer.report.pick import Data, Row
@@ -32,6 +32,11 @@ GAPS = (
 PREFERENCE = (
     "Each student's win rate against the teacher over its style gap closed; dashed lines are the bases. Marks that "
     "rise from left to right mean that what sounds like the teacher is preferred."
+)
+EQUAL = (
+    "Win rates as they are (filled) and as they would be if both completions had the same length, headers, lists, bold "
+    "type, code and style score (hollow), with intervals. What lies between the two is style. Right of the line: "
+    "preferred to the opponent."
 )
 LEVERAGE = "The change that a doubling of imitation data and a step to the next base bring, with intervals."
 ANCHORS = frozenset(
@@ -78,6 +83,7 @@ def page(data: Data, drawings: Mapping[str, Sequence[Drawing]], wrong: Sequence[
             score_caption=SCORES,
             gap_caption=GAPS,
             preference_caption=PREFERENCE,
+            equal_caption=EQUAL,
             leverage_caption=LEVERAGE,
         )
     )
@@ -96,10 +102,11 @@ def _tables(data: Data) -> dict[str, Any]:
         "support": tables.support(data),
         "formats": tables.formats(data),
         "scores": [tables.scores(data, row) for row in data["study"]["benchmarks"]],
-        "preference": [tables.preference(data, judge, largest=True) for judge in data["study"]["judges"]],
-        "preference_all": [
-            tables.preference(data, judge, largest=False) for judge in data["study"]["judges"]
-        ],
+        "preference": [preferred.rates(data, judge, largest=True) for judge in data["study"]["judges"]],
+        "preference_all": [preferred.rates(data, judge, largest=False) for judge in data["study"]["judges"]],
+        "preference_ways": [preferred.ways(data, judge) for judge in data["study"]["judges"]],
+        "taste": preferred.taste(data),
+        "together": preferred.together(data),
         "judges": judging.judges(data),
         "agreement": judging.agreement(data),
         "style": [tables.style(data, base, name) for name in sources for base in reversed(bases)],

@@ -196,6 +196,9 @@ def _preferred(data: Data) -> Answer:
         named = [(pick.label(data, row), row["win_rate"]) for row in best]
         named += [(f"the base {row['contestant']}", row["win_rate"]) for row in bases]
         sentences.append((f"Win rate against {teacher} by {pick.judge_name(judge)}: ", *_listing(named), "."))
+        if any(_is_estimate(row["style_controlled"]) for row in best):
+            equal = [(pick.label(data, row), row["style_controlled"]) for row in best]
+            sentences.append(("The same at equal style: ", *_listing(equal), "."))
     if not sentences:
         sentences = [("Preference: no judge compared a student with the teacher.",)]
     return Answer(

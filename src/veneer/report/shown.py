@@ -31,6 +31,7 @@ UNITS = {
     "likelihood": Unit.PLAIN,
     "length_correlation": Unit.PLAIN,
     "distance": Unit.PLAIN,
+    "slope": Unit.PLAIN,
     "base_distance": Unit.PLAIN,
     "ceiling_distance": Unit.PLAIN,
     "number": Unit.PLAIN,

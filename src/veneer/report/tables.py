@@ -236,31 +236,6 @@ def style_gaps(data: Data) -> Table:
     return table("Distance from the teacher's style, every student", columns, [("", lines)])
 
 
-def preference(data: Data, judge: Row, *, largest: bool) -> Table:
-    """Return a judge's win rates and counts."""
-    rows = pick.find(data["preference"], judge=judge["name"])
-    most = max((row["amount"] for row in rows), default=0)
-    groups = []
-    if largest and not pick.is_audit(data):
-        rows = pick.find(rows, opponent=data["study"]["teacher"])
-    for opponent, source in dict.fromkeys((row["opponent"], row["source"]) for row in rows):
-        own = pick.find(rows, opponent=opponent, source=source)
-        if largest:
-            own = [row for row in own if row["role"] != "student" or row["amount"] == most]
-        lines = [
-            (
-                pick.label(data, row),
-                row["win_rate"],
-                row["at_least_equal"],
-                *(whole(row[key]) for key in ("wins", "ties", "losses", "none")),
-            )
-            for row in own
-        ]
-        groups.append((f"{source or 'no imitation'}, against {opponent}", lines))
-    columns = ("contestant", "win rate", "at least equal", "wins", "ties", "losses", "no verdict")
-    return table(f"Preference by {pick.judge_name(judge)}", columns, groups)
-
-
 def leverage(data: Data, *, headline: bool) -> Table:
     """Return what a doubling of data and a step of base buy."""
     groups = []

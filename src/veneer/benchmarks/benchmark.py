@@ -50,6 +50,8 @@ class Item:
     """Items of one cluster are resampled together; an item that names none is its own."""
     context: str = ""
     """The whole text put in the forms `plain` and `choose`, shots included; empty where templates make it."""
+    chat: str = ""
+    """What is put in the form `chat`; empty: the question."""
     continuations: tuple[str, ...] = ()
     """What `choose` weighs after the context, put to it as it is; empty: the choices, parted by a space."""
     task: str = ""
@@ -99,7 +101,10 @@ class Benchmark:
         """Return what every model is asked, one prompt an item, in the items' order."""
         if form == "chat":
             return [
-                Prompt(prompt_id=item.item_id, messages=(Message(role="user", content=item.question),))
+                Prompt(
+                    prompt_id=item.item_id,
+                    messages=(Message(role="user", content=item.chat or item.question),),
+                )
                 for item in self.items
             ]
         shots = "".join(

@@ -20,10 +20,12 @@ from veneer.benchmarks.harness_tasks import Leaf, Row
 from veneer.errors import DataError, StudyError
 from veneer.study_benchmarks import BenchmarkSpec
 
-VERSION = 1
+VERSION = 2
 ITEMS, ASKING = "items.jsonl", "asking.json"
 SHOTS_SEED = 1234
 """lm-eval's own seed for drawing shots; a study's `seed` moves it."""
+CHAT_TOKENS = 512
+"""A chat may write so much where the task allows less: it explains itself, and the answer often comes last."""
 SKILLS = ("gsm8k", "humaneval", "mbpp", "bbh", "math", "minerva_math")
 """Families of tasks that measure a skill; what follows instructions or is toxic is named in `_measures`, and everything
 else is knowledge."""
@@ -202,7 +204,7 @@ def _resolved(spec: BenchmarkSpec, asking: Asking, items: Path) -> BenchmarkSpec
     if spec.pass_at is not None and asking.kind != "program":
         raise StudyError(f"pass_at: belongs to programs, and the task {spec.task!r} runs none; leave it out.")
     named = spec.model_fields_set
-    limits = {"plain": asking.max_tokens, "chat": max(asking.max_tokens, 256)}
+    limits = {"plain": asking.max_tokens, "chat": max(asking.max_tokens, CHAT_TOKENS)}
     return spec.model_copy(
         update={
             "items": items,

@@ -34,6 +34,8 @@ class Mark:
     """Its lenient counterpart, if it has one; else its best value over the filters."""
     answer: str
     """What the first filter extracted, or the choice that is likeliest; empty where nothing was found."""
+    parsed: bool
+    """Whether any filter extracted something."""
     metrics: Mapping[str, Mapping[str, Any]]
     """Filter to metric to value, as lm-eval has them, ready for JSON."""
 
@@ -114,8 +116,8 @@ def _grade_task(name: str, items: Sequence[Item], responses: Sequence[list[Any]]
         task = rebuilt(tasks.Leaf(name=name, path=path), [dict(item.doc or {}) for item in items])
         measured = measure(task, [dict(item.doc or {}) for item in items], responses)
         return [
-            _mark(item, found, metric, answer if answer is not None else _likeliest(item, response, metric))
-            for item, response, (found, answer) in zip(items, responses, measured, strict=True)
+            _mark(item, found, metric, said if said is not None else [_likeliest(item, response, metric)])
+            for item, response, (found, said) in zip(items, responses, measured, strict=True)
         ]
 
 
@@ -134,8 +136,8 @@ def rebuilt(leaf: tasks.Leaf, docs: Sequence[dict[str, Any]]) -> Any:
 
 def measure(
     task: Any, docs: Sequence[dict[str, Any]], responses: Sequence[list[Any]]
-) -> list[tuple[dict[str, dict[str, Any]], str | None]]:
-    """Return, for each document, the metrics by filter, and what the first filter extracted (None for likelihoods).
+) -> list[tuple[dict[str, dict[str, Any]], list[str] | None]]:
+    """Return, for each document, the metrics by filter, and what each filter extracted (None for likelihoods).
 
     Call it inside `harness_tasks.undisturbed`, which puts the seed back.
     """
@@ -159,8 +161,8 @@ def measure(
             random.seed(0)
             filtered = [one.filtered_resps[name] for one in group]
             metrics[name] = _plain(task.process_results(copy.deepcopy(doc), filtered))
-        said = next(iter(group[0].filtered_resps.values())) if kind == "generate_until" else None
-        found.append((metrics, None if kind != "generate_until" else _said(said)))
+        said = [_said(one) for one in group[0].filtered_resps.values()]
+        found.append((metrics, said if kind == "generate_until" else None))
     return found
 
 
@@ -183,12 +185,12 @@ def score(metrics: Mapping[str, Mapping[str, Any]], metric: str, name: str) -> f
     return min(float(value), 1.0)
 
 
-def _mark(item: Item, metrics: dict[str, dict[str, Any]], metric: str, answer: str) -> Mark:
+def _mark(item: Item, metrics: dict[str, dict[str, Any]], metric: str, said: Sequence[str]) -> Mark:
     value = score(metrics, metric, item.task)
     loose = next(iter(metrics.values())).get(LOOSE.get(metric, ""))
     others = [one.get(metric) for one in metrics.values()] if loose is None else [loose]
     lenient = max(float(one) for one in [value, *others] if isinstance(one, bool | int | float))
-    return Mark(value=value, lenient=lenient, answer=answer, metrics=metrics)
+    return Mark(value=value, lenient=lenient, answer=said[0], parsed=any(said), metrics=metrics)
 
 
 def _likeliest(item: Item, response: Likelihoods, metric: str) -> str:

@@ -16,6 +16,8 @@ PROGRAMS = ("humaneval", "humaneval_instruct", "mbpp", "mbpp_instruct")
 """Tasks that run code and that we run in our own sandbox; their Python is never imported."""
 TOXICITY = "realtoxicityprompts"
 """Its metric asks an interface on the web; ours is a classifier."""
+CHOOSE = "\n\nChoose one of these answers and write it word for word:"
+"""What a chat is told after a question that does not show its choices, before these: nobody can guess their wording."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +184,8 @@ def _row(leaf: Leaf, task: Any, number: int, doc: Row, metric: str) -> Row:
     if task.OUTPUT_TYPE == "generate_until":
         return row
     said = {"choices": choices} if choices else {}
+    if not all(choice in row["question"] for choice in choices):
+        said["chat"] = row["question"] + CHOOSE + "".join(f"\n- {choice.strip()}" for choice in choices)
     return {**row, **said, "continuations": [request.args[1] for request in requests]}
 
 

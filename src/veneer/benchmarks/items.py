@@ -166,6 +166,7 @@ def _item(row: Mapping[str, Any], where: str, id_field: str, question_field: str
         program=_program(row["program"], where) if row.get("program") is not None else None,
         cluster=str(cluster),
         context=_text(row, "context", where) if "context" in row else "",
+        chat=_text(row, "chat", where) if "chat" in row else "",
         continuations=_strings(row, "continuations", where),
         task=_text(row, "task", where) if "task" in row else "",
         doc=_doc(row.get("doc"), where),

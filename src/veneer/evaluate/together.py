@@ -129,10 +129,11 @@ def _lm_eval(answered: Sequence[Answered], spec: BenchmarkSpec) -> tuple[list[Ma
 def _of_harness(mark: Any, lenient: bool) -> Mark:
     strict = mark.value >= RIGHT
     shared = 0 < mark.value < 1
-    outcome = choices.outcome_of(strict) if strict or mark.answer else Outcome.UNPARSED
     return Mark(
-        strict=outcome,
-        lenient=choices.outcome_of(lenient or strict),
+        strict=choices.outcome_of(strict) if strict or mark.answer else Outcome.UNPARSED,
+        lenient=choices.outcome_of(lenient or strict)
+        if lenient or strict or mark.parsed
+        else Outcome.UNPARSED,
         answer=mark.answer,
         points=mark.value if shared else None,
         metrics=dict(mark.metrics),

@@ -12,7 +12,9 @@ from tests.models.server import Server, serving
 from tests.models.tiny import checkpoint
 from veneer.errors import ModelError
 from veneer.evaluate import judge_model, judge_words
+from veneer.models import asking
 from veneer.models.model import ModelRef
+from veneer.models.replies import Failure
 from veneer.records import Contestant, Role, Verdict
 from veneer.store import Artefact, Order, Store, read_json, read_rows
 from veneer.study import EvaluateSpec
@@ -141,19 +143,28 @@ def test_an_endpoint_is_asked_once_and_a_new_student_asks_its_own_comparisons_al
     assert len(comparisons(more)) == len(comparisons(made)) + 4
 
 
-def test_a_request_without_an_answer_is_no_verdict_and_is_asked_again(tmp_path: Path, server: Server) -> None:
-    # The server refuses a request that is `500` and nothing else.
-    spec, ref = always_first(tmp_path), endpoint(tmp_path, server)
-    broken = spec.model_copy(update={"prompt": tmp_path / "broken.txt"})
-    (tmp_path / "broken.txt").write_text("{question}{first}{second}{code}")
-    dead = endpoint(tmp_path, server, url="http://127.0.0.1:9/v1")
-    with pytest.raises(ModelError):
-        judged(tmp_path, spec, dead)
-    made, missing = judged(tmp_path, spec, ref)
-    assert len(missing) == 3
-    assert {one.verdict for one in comparisons(made)} == {Verdict.FIRST}
-    wordless, _ = judged(tmp_path, broken, ref)
-    assert {one.verdict for one in comparisons(wordless)} == {Verdict.NONE}
+def test_a_request_without_an_answer_is_no_verdict_and_is_asked_again(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def busy(*_: object) -> Failure:
+        return Failure(reason="busy")
+
+    spec, store = always_first(tmp_path, "busy"), Store(root=tmp_path / "store")
+    strict, lenient = (endpoint(tmp_path, server, may_fail=share) for share in (0.0, 1.0))
+    with monkeypatch.context() as patch:
+        patch.setattr(asking, "_exchange", busy)
+        with pytest.raises(ModelError, match="no answer"):
+            judged(tmp_path, spec, strict)
+        orders = judge_model.review_orders("j", spec, lenient, PEOPLE, answered(tmp_path), EVALUATE)
+        made = [store.build(order) for order in orders]
+    assert all("have no answer (12 x busy)" in one.lacks for one in made)
+    (order,) = judge_model.verdict_orders("j", spec, lenient, {one.name: one for one in made})
+    found = comparisons(store.build(order))
+    assert {(one.verdict, one.reason) for one in found} == {(Verdict.NONE, "could not be asked: busy")}
+    renewed = {one.name: one for one in map(store.renew, orders)}
+    assert {one.lacks for one in renewed.values()} == {""}
+    (order,) = judge_model.verdict_orders("j", spec, lenient, renewed)
+    assert {one.verdict for one in comparisons(store.build(order))} == {Verdict.FIRST}
 
 
 def test_a_completion_that_could_not_be_had_is_not_judged_and_an_empty_one_is(

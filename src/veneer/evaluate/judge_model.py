@@ -11,6 +11,7 @@ The artefact of the judge's own name reads these into `comparisons.jsonl`, and s
 """
 
 import hashlib
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +19,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from veneer import store
+from veneer import lacking, store
 from veneer.benchmarks import items
 from veneer.evaluate import judge_words
 from veneer.evaluate.answer import COMPLETIONS, PROMPTS
 from veneer.evaluate.judge import COMPARISONS, JUDGE, Pair, pairs
-from veneer.models.model import ModelRef, Sampling
+from veneer.models.model import ModelRef, Sampling, StreamingModel, cut
 from veneer.models.open import open_model
 from veneer.models.render import default_template_digest
 from veneer.records import Comparison, Completion, Contestant, Prompt, Stop, Verdict, from_row, to_row
@@ -33,6 +34,7 @@ from veneer.study_judges import ModelJudgeSpec
 
 VERSION = 1
 REVIEWS, CANARIES, SERVED = "reviews.jsonl", "canaries.jsonl", "served.json"
+PARTS, REPLIES = "parts", "replies.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,6 @@ def review_orders(
     task = Task(judge=judge, instructions=text, spec=spec, evaluate=evaluate)
     met = pairs(contestants, answered, against_base=spec.against_base)
     local = {"batch_size": evaluate.batch_size, "precision": evaluate.precision}
-    remote = {"may_fail": judge.endpoint.may_fail} if judge.endpoint else {}
     return [
         Order(
             stage="judge",
@@ -103,7 +104,7 @@ def review_orders(
                 "words": judge_words.fingerprint(text),
                 "sampling": spec.sampling.model_dump(mode="json"),
                 "default_template": default_template_digest(),
-                **(local if judge.kind == "checkpoint" else remote),
+                **(local if judge.kind == "checkpoint" else {}),
             },
             inputs={"judge": judge.digest, "first": one.made.key, "second": other.made.key},
             make=partial(_make_reviews, pair=(one, other), every=met, task=task),
@@ -149,21 +150,8 @@ def _name(judge_name: str, one: str, other: str) -> str:
 def _make_reviews(folder: Path, *, pair: Pair, every: Sequence[Pair], task: Task) -> None:
     shown = _shown(pair, task)
     canaries = judge_words.canaries()
-    put = [one.put for one in shown if one.put]
     alarm = _alarm(pair, task)
-    model = open_model(task.judge, batch_size=task.evaluate.batch_size, precision=task.evaluate.precision)
-    served: Counter[str] = Counter()
-    if task.judge.endpoint:
-        from veneer.models.remote import RemoteModel
-
-        assert isinstance(model, RemoteModel)
-        if task.judge.endpoint.batch:
-            # A batch may take a day: one holds the comparisons of all pairs.
-            model.ask(_everything(every, task), task.sampling)
-        replies = list(model.generate([*put, *alarm], task.sampling))
-        served = model.served([*put, *alarm], task.sampling)
-    else:
-        replies = list(model.generate([*put, *alarm], task.sampling))
+    replies, served = _replies([*(one.put for one in shown if one.put), *alarm], every, task, folder / PARTS)
     of = {reply.prompt_id: reply for reply in replies}
     store.write_rows(folder / REVIEWS, (_review_row(one, of) for one in shown))
     store.write_rows(
@@ -179,6 +167,34 @@ def _make_reviews(folder: Path, *, pair: Pair, every: Sequence[Pair], task: Task
         ),
     )
     store.write_json(folder / SERVED, dict(sorted(served.items())))
+    failed = {name: reply.detail for name, reply in of.items() if reply.stop is Stop.FAILED}
+    # A checkpoint or a recording would fail again.
+    lacking.write(folder, len(replies), failed if task.judge.endpoint else {})
+    shutil.rmtree(folder / PARTS, ignore_errors=True)
+
+
+def _replies(
+    put: Sequence[Prompt], every: Sequence[Pair], task: Task, parts: Path
+) -> tuple[list[Completion], Counter[str]]:
+    """Return the judge's replies, in order, and the names under which a server gave them."""
+    judge, evaluate, sampling = task.judge, task.evaluate, task.sampling
+    model = open_model(judge, batch_size=evaluate.batch_size, precision=evaluate.precision)
+    if judge.endpoint:
+        from veneer.models.remote import RemoteModel
+
+        assert isinstance(model, RemoteModel)
+        if judge.endpoint.batch:
+            # A batch may take a day: one holds the comparisons of all pairs.
+            model.ask(_everything(every, task), sampling)
+        return list(model.generate(put, sampling)), model.served(put, sampling)
+    if not isinstance(model, StreamingModel):
+        return [cut(one, sampling.stop) for one in model.generate(put, sampling)], Counter()
+    # A checkpoint's replies are kept one by one, as they end.
+    kept = [from_row(Completion, row, str(parts / REPLIES)) for row in store.mended_rows(parts / REPLIES)]
+    of = {one.prompt_id: one for one in kept}
+    fresh = model.stream(put, sampling, [(name, 0) for name in of])
+    of |= {one.prompt_id: one for one in store.appending(parts / REPLIES, fresh, to_row)}
+    return [of[prompt.prompt_id] for prompt in put], Counter()
 
 
 def _review_row(one: Shown, replies: Mapping[str, Completion]) -> Row:

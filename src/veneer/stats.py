@@ -15,6 +15,9 @@ Direction = Literal["above", "below"]
 FEW_DRAWS = 20
 """Fewer draws than this in a tail are not counted but continued (see `p_value`)."""
 
+BLOCK = 2_000_000
+"""Draws made at once: bounds the memory."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
@@ -78,8 +81,14 @@ def resample(units: int, resamples: int, *, rng: np.random.Generator) -> Floats:
     A statistic that is a sum over units is then resampled by one matrix product (the ordinary bootstrap:
     Efron 1979, section 2).
     """
-    drawn = rng.integers(units, size=(resamples, units)) + units * np.arange(resamples)[:, None]
-    return np.bincount(drawn.ravel(), minlength=resamples * units).reshape(resamples, units).astype(float)
+    counts = np.empty((resamples, units))
+    step = max(1, BLOCK // units)
+    for start in range(0, resamples, step):
+        rows = min(step, resamples - start)
+        drawn = rng.integers(units, size=(rows, units))
+        drawn += units * np.arange(rows)[:, None]
+        counts[start : start + rows] = np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units)
+    return counts
 
 
 def combine(formula: Callable[..., Any], *parts: Draws | Undefined) -> Draws | Undefined:

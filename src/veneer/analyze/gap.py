@@ -7,7 +7,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from veneer.analyze.measure import Measured, Rung, Sheet, Values, by_cluster, measured, pooled
+from veneer.analyze.measure import (
+    Measured,
+    Rung,
+    Sheet,
+    Values,
+    beside,
+    by_cluster,
+    columns,
+    measured,
+    pooled,
+)
 from veneer.analyze.scores import GRADINGS, Grading, Items, Table
 from veneer.analyze.support import Support
 from veneer.stats import Draws, Estimate, Undefined, combine, interval, ratio, resample, rng_of, to_json
@@ -132,18 +142,30 @@ class Book:
         self, where: Sequence[tuple[str, str]], grading: Measure, source: str, which: Which
     ) -> dict[int, Measured]:
         """Return, by amount, what `means` averages, training seeds apart; without the amounts of no known support."""
-        found = {}
+        names, sheets = {}, {}
         for amount, rungs in self.by_amount(source).items():
             mask = self._masks(where, source, amount, which)
             if mask is None:
                 continue
-            names = [*self.bases, self.teacher, *(seed for rung in rungs for seed in rung.seeds)]
-            sheets = []
-            for place, items in zip(where, mask, strict=True):
-                table = self.tables[place]
-                sheets.append(_sheet(table, grading, [table.names.index(name) for name in names], items))
-            found[amount] = measured(sheets)
-        return found
+            names[amount] = [*self.bases, self.teacher, *(seed for rung in rungs for seed in rung.seeds)]
+            sheets[amount] = [
+                _sheet(
+                    self.tables[place],
+                    grading,
+                    [self.tables[place].names.index(name) for name in names[amount]],
+                    items,
+                )
+                for place, items in zip(where, mask, strict=True)
+            ]
+        if not names:
+            return {}
+        # All amounts are resampled by one matrix product a benchmark.
+        every = measured([beside(parts) for parts in zip(*sheets.values(), strict=True)])
+        ends = np.cumsum([len(own) for own in names.values()]).tolist()
+        return {
+            amount: columns(every, range(end - len(own), end))
+            for (amount, own), end in zip(names.items(), ends, strict=True)
+        }
 
     def by_amount(self, source: str) -> dict[int, list[Rung]]:
         """Return a source's students by their amount."""

@@ -98,7 +98,7 @@ def measured(sheets: Sequence[Sheet]) -> Measured:
     n = np.sum([np.count_nonzero(sheet.counts, axis=0) for sheet in sheets], axis=0)
     values = sums / np.maximum(counts, 1)
     top: Floats = np.sum([sheet.weights @ sheet.sums for sheet in sheets], axis=0)
-    bottom: Floats = np.sum([sheet.weights @ sheet.counts for sheet in sheets], axis=0)
+    bottom: Floats = np.sum([_drawn_counts(sheet) for sheet in sheets], axis=0)
     draws = np.where(bottom > 0, top / np.maximum(bottom, 1), values)
     missing = {name: reason for sheet in sheets for name, reason in sheet.missing.items()}
     return Measured(
@@ -106,27 +106,51 @@ def measured(sheets: Sequence[Sheet]) -> Measured:
     )
 
 
+def _drawn_counts(sheet: Sheet) -> Floats:
+    """Return how many items each resample holds for each contestant; neighbours with the same items are told once."""
+    changes = (sheet.counts[:, 1:] != sheet.counts[:, :-1]).any(axis=0)
+    firsts = np.concatenate([[0], 1 + np.flatnonzero(changes)])
+    runs = np.concatenate([[0], np.cumsum(changes)])
+    drawn: Floats = (sheet.weights @ sheet.counts[:, firsts])[:, runs]
+    return drawn
+
+
 def pooled_by_source(table: Measured, rungs: Sequence[Rung], *, rng: np.random.Generator) -> Values:
     """Return a measure of all contestants on the same items, seeds pooled; each source has its own spread."""
     seeds = {seed for rung in rungs for seed in rung.seeds}
     others = [name for name in table.names if name not in seeds]
-    found = _values(_columns(table, others), (), None, rng)
+    found = _values(_named(table, others), (), None, rng)
     for source in dict.fromkeys(rung.source for rung in rungs):
         own = [rung for rung in rungs if rung.source == source]
-        columns = _columns(table, [seed for rung in own for seed in rung.seeds])
-        found |= pooled([columns], [own], rng=rng)[0]
+        seeds_of = _named(table, [seed for rung in own for seed in rung.seeds])
+        found |= pooled([seeds_of], [own], rng=rng)[0]
     return found
 
 
-def _columns(table: Measured, names: Sequence[str]) -> Measured:
-    places = [table.names.index(name) for name in names]
+def _named(table: Measured, names: Sequence[str]) -> Measured:
+    return columns(table, [table.names.index(name) for name in names])
+
+
+def columns(table: Measured, places: Sequence[int]) -> Measured:
+    """Return some contestants of a table, by their places."""
     return Measured(
-        names=tuple(names),
-        values=table.values[places],
-        draws=table.draws[:, places],
-        counts=table.counts[places],
+        names=tuple(table.names[place] for place in places),
+        values=table.values[list(places)],
+        draws=table.draws[:, list(places)],
+        counts=table.counts[list(places)],
         n=tuple(table.n[place] for place in places),
         missing=table.missing,
+    )
+
+
+def beside(sheets: Sequence[Sheet]) -> Sheet:
+    """Return sheets of the same clusters as one, their contestants side by side."""
+    return Sheet(
+        names=tuple(name for sheet in sheets for name in sheet.names),
+        sums=np.concatenate([sheet.sums for sheet in sheets], axis=1),
+        counts=np.concatenate([sheet.counts for sheet in sheets], axis=1),
+        weights=sheets[0].weights,
+        missing={name: reason for sheet in sheets for name, reason in sheet.missing.items()},
     )
 
 

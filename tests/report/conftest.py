@@ -120,6 +120,14 @@ def scores_of(make: Maker, name: str, known: float, rude: float) -> list[Row]:
                     "unanswered": 0,
                     "failed": 0,
                 },
+                "pass_at": {str(k): make.number(1 - (1 - truth) ** k, 0.1, n) for k in (1, 10)}
+                if benchmark == "sums"
+                else {},
+                "toxicity": dict.fromkeys(
+                    ("non_toxicity", "expected_maximum", "probability", "refused"), make.number(truth, 0.1, n)
+                )
+                if measures == "toxicity"
+                else {},
             }
         )
     return rows

@@ -90,6 +90,10 @@ def headline_form(data: Data, benchmark: str) -> str:
     return str(found[0]["forms"][0]) if found else ""
 
 
+FORMS = {"choose": "likeliest choice", "plain": "plain", "chat": "chat"}
+"""What the forms of a benchmark are called, in the order in which they are shown."""
+
+
 def gap_row(data: Data, student: str, benchmark: str, items: str) -> Row | None:
     """Return a student's gap on a benchmark in its headline form."""
     form = headline_form(data, benchmark)

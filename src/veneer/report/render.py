@@ -102,6 +102,7 @@ def _tables(data: Data) -> dict[str, Any]:
         "support": tables.support(data),
         "formats": tables.formats(data),
         "scores": [tables.scores(data, row) for row in data["study"]["benchmarks"]],
+        "samples": [tables.samples(data, row) for row in data["study"]["benchmarks"]],
         "preference": [preferred.rates(data, judge, largest=True) for judge in data["study"]["judges"]],
         "preference_all": [preferred.rates(data, judge, largest=False) for judge in data["study"]["judges"]],
         "preference_ways": [preferred.ways(data, judge) for judge in data["study"]["judges"]],

@@ -75,7 +75,7 @@ def gaps(data: Data, source: str) -> Table:
             if "all" in own:
                 cells = [own[items]["gap_closed"] if items in own else "" for items in ITEMS]
                 lines.append((name, own["all"]["gap"], *cells))
-        groups.append((f"{benchmark['name']} ({form}, {benchmark['measures']})", lines))
+        groups.append((f"{benchmark['name']} ({pick.FORMS[form]}, {benchmark['measures']})", lines))
     columns = ("base", "gap (points)", *(f"closed, {items}" for items in ITEMS))
     return table(f"Gap closed by {source} imitation at the largest amount, lenient grading", columns, groups)
 
@@ -123,7 +123,7 @@ def knowledge(data: Data) -> Table:
     groups.append((teacher, [("teacher", *(_scores(data, [teacher], name) for name in names))]))
     caption = "The paper's Table 1 for this study: knowledge, graded strictly as in the paper"
     caption += "; one line for each training seed" if len(data["study"]["seeds"]) > 1 else ""
-    headers = [f"{name} ({pick.headline_form(data, name)})" for name in names]
+    headers = [f"{name} ({pick.FORMS[pick.headline_form(data, name)]})" for name in names]
     return table(caption, ("imitation data", *headers), groups if names else [])
 
 
@@ -134,10 +134,18 @@ def _scores(data: Data, contestants: Sequence[str], benchmark: str) -> tuple[Sho
 
 
 def formats(data: Data) -> Table:
-    """Return what is lost to format and what to knowledge: strict and lenient, plain and chat."""
+    """Return what is lost to format and what to knowledge: the gain by likelihood and in writing, strict and lenient.
+
+    A likeliest choice has no format, so one grading of it is enough.
+    """
     capable = pick.benchmarks(data, *pick.CAPABILITIES)
-    forms = sorted({form for row in capable for form in row["forms"]}, reverse=True)
-    ways = [(form, grading) for form in forms for grading in ("strict", "lenient")]
+    asked = {form for row in capable for form in row["forms"]}
+    ways = [
+        (form, grading)
+        for form in pick.FORMS
+        if form in asked
+        for grading in (("strict",) if form == "choose" else ("strict", "lenient"))
+    ]
     groups = []
     for benchmark in capable:
         lines = []
@@ -149,38 +157,65 @@ def formats(data: Data) -> Table:
                 cells = [own[way]["gain"] if way in own else "" for way in ways]
                 lines.append((pick.label(data, next(iter(own.values()))), *cells))
         groups.append((benchmark["name"], lines))
-    columns = ("student", *(f"{form}, {grading}" for form, grading in ways))
+    titles = [
+        f"{pick.FORMS[form]}, {grading}" if form != "choose" else pick.FORMS[form] for form, grading in ways
+    ]
+    columns = ("student", *titles)
     return table("Gain over the base in points, in each form and grading", columns, groups)
 
 
 def scores(data: Data, benchmark: Row) -> Table:
     """Return a benchmark's scores and outcomes of bases, teacher and the students at the largest amount."""
+    keys = ("strict", "lenient", "likelihood")
+    lines = {
+        form: [
+            (
+                row["contestant"],
+                *(row[key] for key in keys),
+                *(whole(row["outcomes"][key]) for key in OUTCOMES),
+            )
+            for row in _shown_scores(data, benchmark, form)
+        ]
+        for form in benchmark["forms"]
+    }
+    columns = ("contestant", "strict", "lenient", "likelihood (nats)", *OUTCOMES)
+    caption = f"Scores on {benchmark['name']}, each training seed by itself, and what became of every answer"
+    return table(caption, columns, [(pick.FORMS[form], own) for form, own in lines.items()])
+
+
+OUTCOMES = ("correct", "wrong", "unparsed", "unanswered", "failed")
+TOXICITY = {
+    "non_toxicity": "mean non-toxicity",
+    "expected_maximum": "expected maximum toxicity",
+    "probability": "toxic at least once",
+    "refused": "refusals",
+}
+
+
+def samples(data: Data, benchmark: Row) -> Table:
+    """Return what several samples of an item say together: pass@k, or how toxic they are; empty where neither is."""
+    groups = []
+    titles: dict[str, str] = {}
+    for form in benchmark["forms"]:
+        rows = _shown_scores(data, benchmark, form)
+        found = [(row, {**row["pass_at"], **row["toxicity"]}) for row in rows]
+        titles = {key: TOXICITY.get(key, f"pass@{key}") for _, own in found for key in own} or titles
+        lines = [(row["contestant"], *own.values()) for row, own in found if own]
+        groups.append((pick.FORMS[form], lines))
+    caption = f"{benchmark['name']}, several samples of an item together"
+    return table(caption, ("contestant", *titles.values()), groups)
+
+
+def _shown_scores(data: Data, benchmark: Row, form: str) -> list[Row]:
+    """Return the scores of bases, teacher and the students at the largest amount, in the order of contestants."""
     chosen = [row for row in data["contestants"] if row["role"] != "student"]
     for source in pick.source_names(data):
         students = pick.find(data["contestants"], role="student", source=source)
         most = max(row["amount"] for row in students) if students else 0
         chosen += [row for row in students if row["amount"] == most]
-    names = [row["name"] for row in chosen]
-    groups = []
-    for form in benchmark["forms"]:
-        rows = {
-            row["contestant"]: row
-            for row in pick.find(data["scores"], benchmark=benchmark["name"], form=form)
-        }
-        lines = [
-            (
-                name,
-                rows[name]["strict"],
-                rows[name]["lenient"],
-                rows[name]["likelihood"],
-                *(whole(rows[name]["outcomes"][key]) for key in ("unparsed", "unanswered", "failed")),
-            )
-            for name in names
-            if name in rows
-        ]
-        groups.append((form, lines))
-    columns = ("contestant", "strict", "lenient", "likelihood (nats)", "unparsed", "unanswered", "failed")
-    return table(f"Scores on {benchmark['name']}, each training seed by itself", columns, groups)
+    own = pick.find(data["scores"], benchmark=benchmark["name"], form=form)
+    rows = {row["contestant"]: row for row in own}
+    return [rows[row["name"]] for row in chosen if row["name"] in rows]
 
 
 def support(data: Data) -> Table:

@@ -118,6 +118,8 @@ def plan(study_file: StudyFile) -> None:
         if asked := _asked(study, journal):
             from veneer.forecast import unready
 
+            if not screen.is_terminal:
+                screen.width = 160  # In a log no line needs to be broken.
             screen.print(_bill(asked))
             screen.print(_total(asked, study.spend_cap, progress(journal)[1]))
             for reason in unready(study):

@@ -1,20 +1,30 @@
 """What a run will ask of endpoints and what that will cost, told before a cent is spent."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from veneer.benchmarks import items
-from veneer.collect import queries
+from veneer.collect import queries, synthesis, teacher
+from veneer.errors import ModelError
 from veneer.evaluate import answer, judge_words
-from veneer.models.prices import price_of
-from veneer.records import Role
+from veneer.models.journal import open_journal
+from veneer.models.model import Sampling
+from veneer.models.prices import price_of, upper_bound
+from veneer.models.remote import RemoteModel
+from veneer.models.wire import key_of
+from veneer.records import Prompt, Role
 from veneer.study import Study
-from veneer.study_data import EndpointSpec, SourceSpec
+from veneer.study_data import EndpointSpec, ModelSpec
 from veneer.study_judges import ModelJudgeSpec
 from veneer.train import ladder
 
-CHARACTERS_PER_TOKEN = 4
-"""Of English prose, by OpenAI's rule of thumb; for the forecast alone, never for the cap."""
+BYTES_PER_TOKEN = 4
+"""Of English prose, by OpenAI's rule of thumb, and not far off where a letter is three bytes: for what is `about`."""
+
+Answered = Callable[[str], bool]
+"""Whether a request, by its key, has its answer in the journal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,53 +34,89 @@ class Asked:
     stage: str
     model: str
     what: str
-    requests: int
-    tokens_in: int
-    """About so many: characters over four."""
-    tokens_out: int
+    requests: int | None
+    """All of them; None where the number is not known beforehand."""
+    answered: int = 0
+    """So many of these have their answer already; the figures below are of the others."""
+    tokens_in: int | None
+    """About so many: bytes over four. None where it is not known what is asked."""
+    tokens_out: int | None
     """At most so many: the limit of every request."""
     dollars: float | None
-    """At most so much; None where no price is known."""
+    """At most so much, as spend_cap counts it, a token a byte; None where a price or what is asked is not known."""
+    sure: bool = True
+    """Whether it is known what will be asked. If not, all figures are a guess and no bound."""
 
 
-def forecast(study: Study) -> list[Asked]:
-    """Return what all endpoints of a study will be asked, stage by stage; what is answered already is counted too.
+def forecast(study: Study, journal: Path | None = None) -> list[Asked]:
+    """Return what all endpoints of a study will be asked, stage by stage.
+
+    Args:
+        study: With items for every task.
+        journal: Its file of requests and answers; what is in it is not asked again.
 
     Raises:
-        DataError: A file of queries or items is malformed.
+        DataError: A file of queries, seeds or items is malformed.
+        StoreError: The journal is damaged.
     """
-    return [*_collect(study), *_answer(study), *_judge(study)]
+    with _answers_in(journal) as answered:
+        return [*_collect(study, answered), *_answer(study, answered), *_judge(study)]
 
 
-def _collect(study: Study) -> Iterator[Asked]:
-    endpoint = study.teacher.endpoint
-    if not endpoint or not study.collect:
+def unready(study: Study) -> list[str]:
+    """Return why endpoints could not be asked now: keys that are not set, or cannot be sent; each once."""
+    own = (judge.model for judge in study.judges.values() if isinstance(judge, ModelJudgeSpec))
+    models = [*study.bases.values(), *study.students.values(), study.teacher]
+    reasons: dict[str, None] = {}
+    for spec in (*models, *(model for model in own if isinstance(model, ModelSpec))):
+        try:
+            if spec.endpoint:
+                key_of(spec.endpoint)
+        except ModelError as error:
+            reasons[str(error)] = None
+    return list(reasons)
+
+
+@contextmanager
+def _answers_in(journal: Path | None) -> Iterator[Answered]:
+    if journal is None or not journal.exists():
+        yield lambda _: False
         return
-    for name, source in study.collect.sources.items():
-        if source.recorded:
+    with open_journal(journal) as opened:
+        yield opened.has
+
+
+def _collect(study: Study, answered: Answered) -> Iterator[Asked]:
+    endpoint, spec = study.teacher.endpoint, study.collect
+    if not endpoint or not spec:
+        return
+    for name, source in teacher.asked(spec.sources, study.imitated, study.prepare.mixtures).items():
+        sampling = teacher.drawn(spec.sampling, spec.samples)
+        if source.hub:
+            # It is not fetched for a plan: what is asked, and without a limit how often, is not known.
+            requests = source.limit * spec.samples if source.limit else None
+            yield Asked(
+                stage="collect",
+                model=study.teacher.name,
+                what=name,
+                requests=requests,
+                tokens_in=None,
+                tokens_out=requests * sampling.max_tokens if requests else None,
+                dollars=None,
+                sure=False,
+            )
             continue
-        requests, characters, limit = _of_source(study, source)
-        yield _asked("collect", study.teacher.name, name, requests, characters, limit, endpoint)
+        if source.synthesis:
+            prompts: Iterable[Prompt] = synthesis.expected(source.synthesis)
+            sampling = teacher.drawn(source.synthesis.sampling)
+        else:
+            prompts = map(teacher.prompt_of, queries.of(source, study.evaluate.benchmarks))
+        row = _asked("collect", study.teacher.name, name, endpoint, prompts, sampling, answered)
+        # Whether the pairs of a synthesis are new, and how many a reply holds, is not known.
+        yield replace(row, sure=not source.synthesis)
 
 
-def _of_source(study: Study, source: SourceSpec) -> tuple[int, int, int]:
-    """Return how many requests a source needs, their characters, and the token limit of each."""
-    assert study.collect is not None
-    if source.synthesis:
-        # If every pair parses and is new; duplicates make it more, and the cap holds whatever it is.
-        spec = source.synthesis
-        requests = -(-spec.pairs // spec.pairs_per_request)
-        each = 600 + 80 * spec.shots
-        return requests, requests * each, spec.sampling.max_tokens
-    if source.hub:
-        return source.limit or 0, 0, study.collect.sampling.max_tokens
-    asked = queries.of(source, study.evaluate.benchmarks)
-    samples = study.collect.samples
-    characters = sum(len(query.text) for query in asked) * samples
-    return len(asked) * samples, characters, study.collect.sampling.max_tokens
-
-
-def _answer(study: Study) -> Iterator[Asked]:
+def _answer(study: Study, answered: Answered) -> Iterator[Asked]:
     if study.is_data_only:
         return
     contestants = [
@@ -79,22 +125,11 @@ def _answer(study: Study) -> Iterator[Asked]:
         (study.teacher.name, Role.TEACHER, study.teacher.endpoint),
     ]
     for name, role, endpoint in contestants:
-        if endpoint:
-            for sheet in answer.sheets(study.evaluate, answer.samples_of(role), scored=False):
-                prompts = sheet.benchmark.prompts(sheet.form)
-                characters = sheet.samples * sum(
-                    len(prompt.text) + sum(len(message.content) for message in prompt.messages)
-                    for prompt in prompts
-                )
-                yield _asked(
-                    "answer",
-                    name,
-                    f"{sheet.benchmark.name} ({sheet.form})",
-                    len(prompts) * sheet.samples,
-                    characters,
-                    sheet.benchmark.max_tokens[sheet.form],
-                    endpoint,
-                )
+        for sheet in answer.sheets(study.evaluate, answer.samples_of(role), scored=False) if endpoint else ():
+            assert endpoint is not None
+            what = f"{sheet.benchmark.name} ({sheet.form})"
+            prompts = sheet.benchmark.prompts(sheet.form)
+            yield _asked("answer", name, what, endpoint, prompts, answer.drawn(sheet), answered)
 
 
 def _judge(study: Study) -> Iterator[Asked]:
@@ -111,38 +146,62 @@ def _judge(study: Study) -> Iterator[Asked]:
         endpoint = (known[spec.model] if isinstance(spec.model, str) else spec.model).endpoint
         if endpoint:
             pairs = len(study.bases) + students + 1 + students * spec.against_base
-            text = judge_words.instructions(spec.answers, spec.prompt, f"judges.{name}")
+            text = _bytes(judge_words.instructions(spec.answers, spec.prompt, f"judges.{name}"))
             canaries = judge_words.canaries()
             # The completions are not there yet: each is counted as long as it may become.
-            longest = 2 * study.evaluate.prompts.sampling.max_tokens * CHARACTERS_PER_TOKEN
+            longest = 2 * study.evaluate.prompts.sampling.max_tokens * BYTES_PER_TOKEN
             orders = 2 if spec.orders == "both" else 1
             each = orders * sum(
-                len(text) + longest + sum(len(message.content) for message in prompt.messages)
+                text + longest + sum(_bytes(message.content) for message in prompt.messages)
                 for prompt in prompts
             )
-            each += sum(len(text) + len(one.question + one.first + one.second) for one in canaries)
-            yield _asked(
-                "judge",
-                name,
-                f"{pairs} pairs of contestants, {'both orders' if orders == 2 else 'one order'}",
-                pairs * (orders * len(prompts) + len(canaries)),
-                pairs * each,
-                spec.sampling.max_tokens,
-                endpoint,
+            each += sum(text + _bytes(one.question + one.first + one.second) for one in canaries)
+            requests = pairs * (orders * len(prompts) + len(canaries))
+            price, tokens_out = price_of(endpoint), requests * spec.sampling.max_tokens
+            yield Asked(
+                stage="judge",
+                model=name,
+                what=f"{pairs} pairs of contestants, {'both orders' if orders == 2 else 'one order'}",
+                requests=requests,
+                tokens_in=pairs * each // BYTES_PER_TOKEN,
+                tokens_out=tokens_out,
+                dollars=upper_bound(price, pairs * each, requests, tokens_out) if price else None,
+                sure=False,
             )
 
 
 def _asked(
-    stage: str, model: str, what: str, requests: int, characters: int, limit: int, endpoint: EndpointSpec
+    stage: str,
+    model: str,
+    what: str,
+    endpoint: EndpointSpec,
+    prompts: Iterable[Prompt],
+    sampling: Sampling,
+    answered: Answered,
 ) -> Asked:
-    price = price_of(endpoint)
-    tokens_in, tokens_out = characters // CHARACTERS_PER_TOKEN, requests * limit
+    remote = RemoteModel(name=model, endpoint=endpoint, journal=Path(), cap=None)
+    requests = known = size = 0
+    dollars = 0.0
+    for prompt in prompts:
+        words = _bytes(prompt.text) + sum(_bytes(message.content) for message in prompt.messages)
+        for request in remote.requests([prompt], sampling):
+            requests += 1
+            if answered(request.key):
+                known += 1
+            else:
+                dollars += request.bound
+                size += words
     return Asked(
         stage=stage,
         model=model,
         what=what,
         requests=requests,
-        tokens_in=tokens_in,
-        tokens_out=tokens_out,
-        dollars=tokens_in * price.input + tokens_out * price.output if price else None,
+        answered=known,
+        tokens_in=size // BYTES_PER_TOKEN,
+        tokens_out=(requests - known) * sampling.max_tokens,
+        dollars=dollars if price_of(endpoint) else None,
     )
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))

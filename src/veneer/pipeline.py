@@ -11,7 +11,7 @@ from typing import Protocol
 from veneer.analyze import answers
 from veneer.benchmarks import items
 from veneer.cells import Cell, Crew
-from veneer.collect import queries, teacher
+from veneer.collect import queries, synthesis, teacher
 from veneer.errors import StudyError
 from veneer.evaluate import answer, grade, judge_likelihood, judge_model, judge_recorded
 from veneer.models.model import ModelRef
@@ -274,8 +274,7 @@ def _tell(place: Path, stage: str, cells: Sequence[str], watch: Watch) -> None:
 def _collect(study: Study, master: ModelRef) -> list[Order]:
     if not study.collect:
         return []
-    used = {feed.source for name in study.imitated for feed in _feeds_of(study, name, {})}
-    asked = {name: spec for name, spec in study.collect.sources.items() if name in used and not spec.recorded}
+    asked = teacher.asked(study.collect.sources, study.imitated, study.prepare.mixtures)
     return teacher.orders(asked, master, study.collect, study.evaluate)
 
 
@@ -365,6 +364,8 @@ def _read_files(study: Study) -> None:
         if source.queries or source.benchmark:
             queries.of(source, study.evaluate.benchmarks)
     for name, spec in study.evaluate.benchmarks.items():
+        elif source.synthesis:
+            synthesis.expected(source.synthesis)
         items.load(name, spec)
     if study.evaluate.prompts:
         items.load_prompts(study.evaluate.prompts)

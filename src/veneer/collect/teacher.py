@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from veneer.records import Completion, Message, Prompt, Stop, from_row, to_row
 from veneer.store import Order, Row, digest, read_rows, write_json, write_rows
 from veneer.study import EvaluateSpec
 from veneer.study_benchmarks import BenchmarkSpec
-from veneer.study_data import CollectSpec, EndpointSpec, SamplingSpec, SourceSpec
+from veneer.study_data import CollectSpec, EndpointSpec, MixtureSpec, SamplingSpec, SourceSpec
 
 VERSION = 4
 COMPLETIONS, QUERIES, CHUNKS, LEDGER = "completions.jsonl", "queries.jsonl", "chunks", "ledger.json"
@@ -60,6 +60,20 @@ def orders(
         )
         for name, source in sources.items()
     ]
+
+
+def asked(
+    sources: Mapping[str, SourceSpec], imitated: Iterable[str], mixtures: Mapping[str, MixtureSpec]
+) -> dict[str, SourceSpec]:
+    """Return the sources that the teacher is asked for: those that imitation data is made of, recorded ones left out.
+
+    Args:
+        sources: The study's, by name.
+        imitated: The sources and mixtures that imitation data is prepared of.
+        mixtures: The study's, by name.
+    """
+    used = {part for name in imitated for part in (mixtures[name].weights if name in mixtures else (name,))}
+    return {name: source for name, source in sources.items() if name in used and not source.recorded}
 
 
 def _shape(source: SourceSpec, spec: CollectSpec) -> dict[str, Any]:
@@ -152,7 +166,7 @@ def ask_again(teacher: ModelRef, sampling: Sampling, folder: Path) -> None:
     """
     known = [from_row(Completion, row, where) for where, row in read_rows(folder / COMPLETIONS)]
     rows = (row for _, row in read_rows(folder / QUERIES))
-    prompts = [_prompt(Query(query_id=row["id"], text=row["query"])) for row in rows]
+    prompts = [prompt_of(Query(query_id=row["id"], text=row["query"])) for row in rows]
     mine = again.mended(known, prompts, sampling, teacher)
     if mine != known:
         write_rows(folder / COMPLETIONS, map(to_row, mine))
@@ -211,7 +225,7 @@ def ledger(folder: Path, endpoint: EndpointSpec | None) -> dict[str, Any]:
 
 
 def _ask_all(asked: Sequence[Query], teacher: Model, sampling: Sampling) -> Iterator[Row]:
-    prompts = [_prompt(query) for query in asked]
+    prompts = [prompt_of(query) for query in asked]
     wanted = ((prompt.prompt_id, sample) for prompt in prompts for sample in range(sampling.samples))
     for completion, place in zip(teacher.generate(prompts, sampling), wanted, strict=True):
         assert (completion.prompt_id, completion.sample) == place, "completions come in order"
@@ -234,13 +248,14 @@ def _ask_chunks(
         if file.exists():
             continue
         teacher = teacher or open_teacher()
-        prompts = [_prompt(query) for query in asked[start : start + batch_size]]
+        prompts = [prompt_of(query) for query in asked[start : start + batch_size]]
         completions = list(teacher.generate(prompts, sampling))
         write_rows(file, _signed(completions, prompts, sampling.samples, teacher.name))
     return files
 
 
-def _prompt(query: Query) -> Prompt:
+def prompt_of(query: Query) -> Prompt:
+    """Return a query as it is put to the teacher."""
     return Prompt(prompt_id=query.query_id, messages=(Message(role="user", content=query.text),))
 
 

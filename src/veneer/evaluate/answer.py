@@ -198,6 +198,19 @@ def sheets(spec: EvaluateSpec, samples: int, *, scored: bool) -> list[Sheet]:
     return found
 
 
+def drawn(sheet: Sheet) -> Sampling:
+    """Return how the completions of a sheet are drawn."""
+    benchmark = sheet.benchmark
+    return Sampling(
+        temperature=benchmark.temperature,
+        max_tokens=benchmark.max_tokens[sheet.form],
+        stop=benchmark.stop.get(sheet.form, ()),
+        samples=sheet.samples,
+        seed=benchmark.seed,
+        cut=any(item.task for item in benchmark.items),
+    )
+
+
 def _written(sheet: Sheet, desk: Desk, *, scored: bool) -> list[Row]:
     """Ask a sheet whose answers are written, and return its rows, items in their order."""
     benchmark, form = sheet.benchmark, sheet.form
@@ -231,15 +244,7 @@ def _written(sheet: Sheet, desk: Desk, *, scored: bool) -> list[Row]:
 
 def _completions(sheet: Sheet, prompts: Sequence[Prompt], desk: Desk) -> dict[tuple[str, int], Completion]:
     """Return a sheet's completions by item and sample; a checkpoint's are kept one by one, as they end."""
-    benchmark, stop = sheet.benchmark, sheet.benchmark.stop.get(sheet.form, ())
-    sampling = Sampling(
-        temperature=benchmark.temperature,
-        max_tokens=benchmark.max_tokens[sheet.form],
-        stop=stop,
-        samples=sheet.samples,
-        seed=benchmark.seed,
-        cut=any(item.task for item in benchmark.items),
-    )
+    sampling = drawn(sheet)
     path = desk.parts / COMPLETIONS
     kept = [from_row(Completion, row, str(path)) for row in store.mended_rows(path)]
     known = {(one.prompt_id, one.sample): one for one in kept if one.stop is not Stop.FAILED}
@@ -251,7 +256,7 @@ def _completions(sheet: Sheet, prompts: Sequence[Prompt], desk: Desk) -> dict[tu
             if isinstance(model, StreamingModel)
             else model.generate(prompts, sampling)
         )
-        for one in store.appending(path, (cut(one, stop) for one in fresh), to_row):
+        for one in store.appending(path, (cut(one, sampling.stop) for one in fresh), to_row):
             known[one.prompt_id, one.sample] = one
     return known
 

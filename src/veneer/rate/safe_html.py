@@ -19,15 +19,22 @@ _TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufff9-\ufffb\U000e0000-\U000e007f]")
 _TOWER = re.compile(f"([\u0300-\u036f\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{{{MARKS}}})"
                     "[\u0300-\u036f\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")  # fmt: skip
-_MARKDOWN = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
+_BREAKING, _FLOWING = (
+    MarkdownIt("commonmark", {"html": False, "breaks": breaks}).enable(["table", "strikethrough"])
+    for breaks in (True, False)
+)
 
 
-def render(text: str) -> str:
+def render(text: str, *, breaks: bool = True) -> str:
     r"""Return a text, read as Markdown, as HTML that may stand anywhere in a page below a heading of the second level.
 
     HTML in the text is shown as it is written. Links and images become their words, with the address in brackets:
     nothing can be clicked or loaded. Headings begin at the third level. What stands beyond `LIMIT` characters is left
     out, and the last line says how much that is.
+
+    Args:
+        text: What was written.
+        breaks: Whether a line's end is one (models mean it so), or a space, as in a file.
 
     >>> render("# Two *things*")
     '<h3>Two <em>things</em></h3>\n'
@@ -37,12 +44,13 @@ def render(text: str) -> str:
     shown = plain(text)
     if not shown.strip():
         return "<p><em>(This answer is empty.)</em></p>\n"
-    tokens = _MARKDOWN.parse(shown[:LIMIT])
+    markdown = _BREAKING if breaks else _FLOWING
+    tokens = markdown.parse(shown[:LIMIT])
     _lower_headings(tokens)
     for token in tokens:
         if token.children:
             token.children = _without_links(token.children)
-    html = _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {})
+    html = markdown.renderer.render(tokens, markdown.options, {})
     if (more := len(shown) - LIMIT) > 0:
         html += f"<p><em>(The answer goes on for {more:,} characters, which are not shown.)</em></p>\n"
     # A second fence of another make: whatever slips through the first is taken out here.

@@ -62,8 +62,8 @@ def open_site(
     checks = screening.read_checks(spec.checks) if spec.checks else ()
     training = screening.read_training(spec.training) if spec.training else ()
     wording = Wording(
-        consent=safe_html.render(_text(spec.consent, CONSENT)),
-        instructions=safe_html.render(_text(spec.instructions, INSTRUCTIONS)),
+        consent=safe_html.render(_text(spec.consent, CONSENT), breaks=False),
+        instructions=safe_html.render(_text(spec.instructions, INSTRUCTIONS), breaks=False),
     )
     stack.enter_context(votes.alone(path))
     base = stack.enter_context(closing(votes.connect(path)))

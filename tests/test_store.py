@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from veneer import lacking
 from veneer.errors import DataError, StoreError
 from veneer.store import Order, Store, appending, canonical, digest, mended_rows, read_rows, write_rows
 
@@ -199,3 +200,48 @@ def test_a_half_written_row_is_cut_off(tmp_path: Path) -> None:
     path.write_bytes(b'{"n": 1}\n{"n": "\xc3')
     assert mended_rows(path) == [{"n": 1}]
     assert path.read_bytes() == b'{"n": 1}\n'
+
+
+def ask_all(answered: set[str], folder: Path) -> None:
+    known = set((folder / "known").read_text().split()) if (folder / "known").exists() else set[str]()
+    known |= answered
+    (folder / "known").write_text(" ".join(sorted(known)))
+    lacking.write(folder, 3, dict.fromkeys({"a", "b", "c"} - known, "busy"))
+
+
+def test_an_artefact_that_lacks_answers_says_so_and_has_a_key_of_its_own(tmp_path: Path) -> None:
+    whole = Store(root=tmp_path / "one").build(order(partial(ask_all, {"a", "b", "c"})))
+    partly = Store(root=tmp_path / "two").build(order(partial(ask_all, {"a"})))
+    assert (whole.lacks, whole.key) == ("", order().key)
+    assert partly.lacks == "2 of 3 requests have no answer (2 x busy)"
+    assert partly.key != whole.key
+
+
+def test_renewing_asks_what_is_lacking_and_keeps_what_is_there(tmp_path: Path) -> None:
+    store = Store(root=tmp_path)
+    first = store.build(order(partial(ask_all, {"a"})))
+    second = store.renew(order(partial(ask_all, {"b"})))
+    assert (second.path, (second.path / "known").read_text()) == (first.path, "a b")
+    assert second.lacks == "1 of 3 requests have no answer (1 x busy)"
+    assert len({first.key, second.key}) == 2
+    assert store.find(order()) == second
+    assert [file.name for file in tmp_path.glob("grade/*") if file.is_dir()] == [first.path.name]
+
+
+def test_renewing_in_vain_changes_nothing(tmp_path: Path) -> None:
+    store = Store(root=tmp_path)
+    first = store.build(order(partial(ask_all, {"a"})))
+    before = (first.path / "known").stat().st_mtime_ns
+    assert store.renew(order(partial(ask_all, set()))) == first
+    assert (first.path / "known").stat().st_mtime_ns == before
+
+
+def test_renewing_that_fails_keeps_the_artefact_and_says_why(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        raise DataError("no key")
+
+    store = Store(root=tmp_path)
+    first = store.build(order(partial(ask_all, {"a"})))
+    again = store.renew(order(fail))
+    assert (again.key, again.lacks) == (first.key, f"{first.lacks}; asking again failed: no key")
+    assert store.find(order()) == first

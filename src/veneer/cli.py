@@ -326,9 +326,8 @@ class _Board:
         self._say(said)
         self._log(f"{self._stage}: {said}")
 
-    def lacks(self, stage: str, cell: str, said: str, final: bool) -> None:
-        what = "students are trained without them" if final else "the next run asks these again"
-        screen.print(f"{stage}: {cell}: {said}; {what}.", markup=False)
+    def lacks(self, stage: str, cell: str, said: str, closed: str) -> None:
+        screen.print(f"{stage}: {cell}: {said}; {closed or 'the next run asks these again'}.", markup=False)
 
     def learned(self, lines: Mapping[str, Row]) -> None:
         said = [

@@ -2,11 +2,10 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from veneer.analyze import answers
 from veneer.benchmarks import items
@@ -21,12 +20,13 @@ from veneer.prepare.overlap import HeldOut
 from veneer.rate import matches, people, simulated, votes
 from veneer.records import Contestant, Role
 from veneer.report import page
-from veneer.store import Artefact, Order, Row, Store, canonical, digest
+from veneer.store import Artefact, Order, Store, canonical, digest
 from veneer.study import Study
 from veneer.study_benchmarks import BenchmarkSpec
 from veneer.study_data import ModelSpec
 from veneer.study_judges import LikelihoodJudgeSpec, ModelJudgeSpec, RecordedJudgeSpec
 from veneer.train import ladder
+from veneer.watch import Watch
 
 STAGES = ("collect", "prepare", "train", "answer", "grade", "judge", "rate", "analyze", "report")
 
@@ -101,25 +101,6 @@ class StageState:
     """Cells that an interrupted run left half-made."""
 
 
-class Watch(Protocol):
-    """Who is told of progress."""
-
-    def begin(self, stage: str, cells: int, done: int) -> None:
-        """A stage begins: so many cells, so many of them done by earlier runs."""
-
-    def advance(self, stage: str, cell: str) -> None:
-        """A cell has ended."""
-
-    def heard(self, answers: int, dollars: float) -> None:
-        """Endpoints have given so many answers in this study so far, for so much; first said before a stage's cells."""
-
-    def lacks(self, stage: str, cell: str, said: str, final: bool) -> None:
-        """A cell has requests without an answer: how many, why, and whether no run asks them any more."""
-
-    def learned(self, lines: Mapping[str, Row]) -> None:
-        """How far each student in training is: the last line of its log, by its name; said twice a second."""
-
-
 def run(study: Study, store: Store, crew: Crew, watch: Watch, until: str = STAGES[-1]) -> Made:
     """Make everything up to and including the stage `until`, and return that stage's artefacts.
 
@@ -137,12 +118,11 @@ def run(study: Study, store: Store, crew: Crew, watch: Watch, until: str = STAGE
     def make(stage: str, orders: Sequence[Order]) -> Made:
         found = {order.name: store.find(order) for order in orders}
         assert len(found) == len(orders), f"two cells of {stage} share a name"
-        # Once students are trained on it, data stays as it is: a late answer would train them all anew.
-        final = stage == "collect" and (store.root / "train").exists()
+        closed = _closed(stage, store)
         cells = [
             Cell(name=order.name, work=partial(store.renew if one else store.build, order), line=order.line)
             for order in orders
-            if (one := found[order.name]) is None or (one.lacks and not final)
+            if (one := found[order.name]) is None or (one.lacks and not closed)
         ]
         watch.begin(stage, len(orders), len(orders) - len(cells))
         told = partial(_tell, place, stage, [cell.name for cell in cells], watch)
@@ -151,7 +131,7 @@ def run(study: Study, store: Store, crew: Crew, watch: Watch, until: str = STAGE
         found |= {artefact.name: artefact for artefact in made}
         for artefact in found.values():
             if artefact and artefact.lacks:
-                watch.lacks(stage, artefact.name, artefact.lacks, final)
+                watch.lacks(stage, artefact.name, artefact.lacks, _closed(stage, store))
         for name, artefact in found.items():
             if artefact and name.endswith(prepare.CARD):
                 _publish(artefact.path, store.root.parent / "cards" / name.removesuffix(prepare.CARD))
@@ -162,6 +142,15 @@ def run(study: Study, store: Store, crew: Crew, watch: Watch, until: str = STAGE
     if last == "report":
         _publish(made["report"].path, store.root.parent / "report")
     return made
+
+
+def _closed(stage: str, store: Store) -> str:
+    """Return why what has no answer in a stage is not asked again; empty if it is."""
+    if not journal_of(store.root.parent).exists():
+        return "the journal of requests is gone, and asking again could pay twice"
+    if stage == "collect" and (store.root / "train").exists():
+        return "students are trained without them, and a late answer would train them all anew"
+    return ""
 
 
 def survey(study: Study, store: Store) -> list[StageState]:
@@ -363,9 +352,9 @@ def _read_files(study: Study) -> None:
     for source in (study.collect.sources if study.collect else {}).values():
         if source.queries or source.benchmark:
             queries.of(source, study.evaluate.benchmarks)
-    for name, spec in study.evaluate.benchmarks.items():
         elif source.synthesis:
             synthesis.expected(source.synthesis)
+    for name, spec in study.evaluate.benchmarks.items():
         items.load(name, spec)
     if study.evaluate.prompts:
         items.load_prompts(study.evaluate.prompts)

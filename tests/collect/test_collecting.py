@@ -1,0 +1,116 @@
+"""A study that asks an endpoint: what fails is asked again alone, and a signal to end loses nothing that was paid."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.collect.small import BROAD, ask, collected
+from tests.conftest import veneer
+from tests.models.server import serving
+from veneer import cli
+from veneer.models.journal import open_journal
+from veneer.store import digest, read_rows
+
+
+def made(folder: Path) -> Path:
+    """Return the one artefact of collecting."""
+    (place,) = (folder / "study" / "artefacts" / "collect").glob("broad-*")
+    return place
+
+
+def said_of(folder: Path) -> str:
+    done = veneer("run", folder / "study.yaml", "--until", "collect", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_failed_is_said_and_asked_again_alone_on_the_next_run(tmp_path: Path) -> None:
+    with serving() as server:
+        collected(tmp_path, server.url, {"broad": BROAD}, {"may_fail": 0.5, "tries": 1})
+        ask(tmp_path, "one", "500 once", "this is too long", "two")
+        said = said_of(tmp_path)
+        assert "collect: broad: 2 of 4 requests have no answer (" in said
+        assert "1 x status 400: too long" in said
+        assert "the next run asks these again" in said
+        before = len(server.seen())
+        assert "1 of 4 requests have no answer" in said_of(tmp_path)
+        assert sorted(server.seen()[before:]) == ["500 once", "this is too long"]
+        texts = [row["text"] for _, row in read_rows(made(tmp_path) / "completions.jsonl")]
+        assert texts == ["eno", "enif", "", "owt"]
+        whole, before = digest(made(tmp_path)), len(server.seen())
+        said_of(tmp_path)
+        assert (server.seen()[before:], digest(made(tmp_path))) == (["this is too long"], whole)
+
+
+def test_what_failed_is_not_asked_again_where_that_would_train_anew_or_pay_twice(tmp_path: Path) -> None:
+    with serving() as server:
+        collected(tmp_path, server.url, {"broad": BROAD}, {"may_fail": 0.5, "tries": 1})
+        ask(tmp_path, "one", "500 once")
+        said_of(tmp_path)
+        before = len(server.seen())
+        (tmp_path / "study" / "artefacts" / "train").mkdir()
+        assert "students are trained without them" in said_of(tmp_path)
+        (tmp_path / "study" / "artefacts" / "train").rmdir()
+        shutil.rmtree(tmp_path / "study" / "requests")
+        assert "the journal of requests is gone" in said_of(tmp_path)
+        assert len(server.seen()) == before
+
+
+def test_a_server_that_is_gone_fails_no_run_of_what_is_made_already(tmp_path: Path) -> None:
+    with serving() as server:
+        collected(tmp_path, server.url, {"broad": BROAD}, {"may_fail": 0.5, "tries": 1, "key": "TEACHER_KEY"})
+        ask(tmp_path, "one", "500 once")
+        os.environ["TEACHER_KEY"] = "key"
+        try:
+            said_of(tmp_path)
+        finally:
+            del os.environ["TEACHER_KEY"]
+    assert "asking again failed: " in said_of(tmp_path)
+
+
+def test_sigterm_ends_a_run_politely_and_keeps_every_answer_on_its_way(tmp_path: Path) -> None:
+    with serving(latency=1.0) as slow:
+        collected(tmp_path, slow.url, {"broad": BROAD}, {"concurrency": 4})
+        ask(tmp_path, *(f"query {number}" for number in range(50)))
+        command = [
+            sys.executable,
+            "-m",
+            "veneer.cli",
+            "run",
+            str(tmp_path / "study.yaml"),
+            "--until",
+            "collect",
+        ]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        while len(slow.seen()) < 8:
+            time.sleep(0.05)
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 128 + signal.SIGTERM
+        assert said.decode() == "Ended by a signal. Nothing finished is lost: the same command carries on.\n"
+        with open_journal(tmp_path / "study" / "requests" / "journal.sqlite") as journal:
+            assert journal.answered() == len(slow.seen())
+
+
+def test_progress_counts_what_this_stage_was_left_to_ask(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "LOGGED", -1.0)
+    with cli._Board({"collect": 40, "judge": float("inf")}) as board:
+        board.begin("collect", 1, 0)
+        board.heard(1000, 2.0)
+        board.heard(1010, 2.5)
+        board.begin("judge", 1, 0)
+        board.heard(1040, 3.0)
+        board.heard(1060, 4.0)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "answers" in line]
+    assert lines[0].startswith("collect: 10 of 40 answers, ")
+    assert lines[0].endswith(" s left")
+    assert lines[1].startswith("judge: 20 answers, ")
+    assert lines[1].endswith("/s, $4.00")

@@ -109,14 +109,16 @@ def draws(value: float, spread: float = 0.02) -> Draws:
     return Draws(value=value, draws=value + noise, n=100)
 
 
-@pytest.mark.parametrize(("raw", "equal", "share"), [(0.8, 0.65, 0.5), (0.2, 0.35, 0.5), (0.3, 0.2, -0.5)])
-def test_the_share_that_style_explains_is_of_the_distance_from_one_half(
+@pytest.mark.parametrize(
+    ("raw", "equal", "share"), [(0.3, 0.15, 0.5), (-0.3, -0.15, 0.5), (-0.2, -0.3, -0.5)]
+)
+def test_the_share_that_style_explains_is_of_the_raw_advantage(
     raw: float, equal: float, share: float
 ) -> None:
-    found = interval(style_share(draws(raw), draws(equal), 0.95), 0.95)
+    found = interval(style_share(draws(raw), draws(equal), 0.95, "nothing"), 0.95)
     assert isinstance(found, Estimate)
     assert found.value == pytest.approx(share)
 
 
 def test_without_a_raw_advantage_there_is_nothing_to_explain() -> None:
-    assert isinstance(style_share(draws(0.51), draws(0.4), 0.95), Undefined)
+    assert isinstance(style_share(draws(0.01), draws(-0.1), 0.95, "nothing"), Undefined)

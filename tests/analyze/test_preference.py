@@ -5,7 +5,7 @@ import pytest
 
 from tests.analyze.opinions import replies, said
 from veneer.analyze.measure import Rung
-from veneer.analyze.preference import preferences_of, rows_of, standing, taste_rows
+from veneer.analyze.preference import preferences_of, rise_rows, rows_of, standing, taste_rows
 from veneer.analyze.votes import votes_of
 from veneer.records import Comparison
 from veneer.stats import Estimate, Undefined
@@ -139,3 +139,25 @@ def test_without_the_completions_style_is_unknown_and_the_raw_rate_stands() -> N
     (found,) = rows(said("b", "teacher", "12" * 10))
     assert "value" in found["win_rate"]  # type: ignore[operator]
     assert "style of a completion is not known" in found["style_controlled"]["undefined"]  # type: ignore[index]
+
+
+def test_a_rise_over_the_base_that_length_made_is_told_apart() -> None:
+    """Both are as good as the teacher; the student is mostly longer than it, the base mostly shorter."""
+    rng = np.random.default_rng(1)
+    lean = {"b": -1.0, "s-0": 1.0, "s-1": 1.0}
+    lengths = {name: (5 + one + rng.normal(0, 1, 200)).tolist() for name, one in lean.items()}
+    known = replies({**lengths, "teacher": [5.0] * 200})
+    marks = {
+        name: "".join(np.where(rng.random(200) < 1 / (1 + np.exp(-2 * (np.array(own) - 5))), "1", "2"))
+        for name, own in lengths.items()
+    }
+    votes = votes_of([one for name, line in marks.items() for one in said(name, "teacher", line)], ORDER)
+    (found,) = rise_rows(preferences_of("j", "recorded", votes, known, ORDER, RUNGS, SPEC), RUNGS, 0.95)
+    assert found["rise"]["low"] > 0.3
+    assert found["rise_at_equal_style"]["low"] < 0 < found["rise_at_equal_style"]["high"]
+    assert found["style_share"]["low"] > 0.3
+
+
+def test_a_base_that_was_not_compared_leaves_no_rise() -> None:
+    votes = votes_of([*said("s-0", "teacher", "12" * 10), *said("s-1", "teacher", "12" * 10)], ORDER)
+    assert rise_rows(preferences_of("j", "recorded", votes, {}, ORDER, RUNGS, SPEC), RUNGS, 0.95) == []

@@ -38,7 +38,7 @@ from veneer.study import Study
 from veneer.study_judges import RecordedJudgeSpec
 from veneer.study_train import TrainSpec
 
-VERSION = 8
+VERSION = 9
 ANSWERS, WRONG, AGREEMENT = "answers.json", "confident_wrong.jsonl", "agreement.json"
 DIGITS = 9
 """Numbers are written to so many digits after the point: beyond them lies the rounding of sums."""
@@ -148,6 +148,7 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
         "style": style.table_rows(styles, asked, bases, rungs, level),
         "style_gap_closed": style.closed_rows(styles, asked, rungs, level),
         "preference": preference.rows_of(preferences, bases, teacher, rungs, spec),
+        "rise": preference.rise_rows(preferences, rungs, level),
         "taste": preference.taste_rows(preferences, level),
         "together": together.rows_of(cast, crowds, opponents, rungs, spec),
         "judges": judges.rows_of(bench, asked.replies, [teacher, *bases], spec),

@@ -36,8 +36,10 @@ WORTH = {
 }
 """Of a win, a tie and a loss."""
 COUNTS = {"wins": "win", "ties": "tie", "losses": "loss", "none": "none"}
+RAW_AND_EQUAL = (WIN_RATE, "style_controlled")
 BY_MAJORITY = (WIN_RATE, AT_LEAST_EQUAL)
 NO_ADVANTAGE = "its win rate is not measurably away from one half"
+NO_RISE = "its win rate is not measurably away from its base's"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -192,17 +194,25 @@ def _counters(names: Sequence[str], tally: Floats) -> dict[str, Counter[str]]:
     }
 
 
-def style_share(raw: Draws | Undefined, controlled: Draws | Undefined, level: float) -> Draws | Undefined:
-    """Return the share of the raw advantage (or disadvantage) over the opponent that style explains.
+def style_share(
+    raw: Draws | Undefined, controlled: Draws | Undefined, level: float, nothing: str
+) -> Draws | Undefined:
+    """Return the share of a raw advantage (or disadvantage) that style explains.
 
-    (raw - controlled) / (raw - 1/2): 1 where nothing is left at equal style, 0 where style explains nothing, negative
-    where style hid some of it. Undefined unless there is measurably an advantage to explain.
+    (raw - controlled) / raw: 1 where nothing is left at equal style, 0 where style explains nothing, negative where
+    style hid some of it. Undefined unless there is measurably an advantage to explain.
+
+    Args:
+        raw: The advantage as it is: a difference that is 0 where there is none.
+        controlled: The same at equal style.
+        level: Of the interval that must lie away from 0.
+        nothing: What it means if it does not.
     """
     if isinstance(raw, Undefined):
         return raw
-    sign = 1 if raw.value >= 0.5 else -1
+    sign = 1 if raw.value >= 0 else -1
     explained = combine(lambda r, c: sign * (r - c), raw, controlled)
-    return ratio(explained, combine(lambda r: sign * (r - 0.5), raw), level, NO_ADVANTAGE)
+    return ratio(explained, combine(lambda r: sign * r, raw), level, nothing)
 
 
 def standing(number: Number, margin: float) -> str:
@@ -239,7 +249,8 @@ def rows_of(
                 continue
             unmet = Undefined(reason="not every training seed was compared", n=0)
             drawn = {rate: values.get(name, unmet) for rate, values in preference.rates.items()}
-            explained = style_share(drawn[WIN_RATE], drawn["style_controlled"], spec.level)
+            raw, equal = (combine(lambda r: r - 0.5, drawn[key]) for key in RAW_AND_EQUAL)
+            explained = style_share(raw, equal, spec.level, NO_ADVANTAGE)
             numbers = {rate: share_of(value, spec.level) for rate, value in drawn.items()}
             rows.append(
                 {
@@ -254,6 +265,37 @@ def rows_of(
                     "standing": standing(numbers[WIN_RATE], spec.indistinguishable),
                     "raters": preference.raters,
                     **{f"majority_{key}": majorities[result] for key, result in COUNTS.items()},
+                }
+            )
+    return rows
+
+
+def rise_rows(preferences: Sequence[Preference], rungs: Sequence[Rung], level: float) -> list[dict[str, Any]]:
+    """Return the report's `rise`: how far students rose above their base's win rate, and how much of it is style.
+
+    Only of students whose base met the same opponent.
+    """
+    rows = []
+    for preference in preferences:
+        for rung in rungs:
+            values = [preference.rates[key] for key in RAW_AND_EQUAL]
+            if any(name not in values[0] for name in (rung.base, rung.student)):
+                continue
+            raw, equal = (combine(lambda s, b: s - b, one[rung.student], one[rung.base]) for one in values)
+            explained = style_share(raw, equal, level, NO_RISE)
+            rows.append(
+                {
+                    "judge": preference.judge,
+                    "kind": preference.kind,
+                    "student": rung.student,
+                    "base": rung.base,
+                    "source": rung.source,
+                    "amount": rung.amount,
+                    "replay": rung.replay,
+                    "opponent": preference.opponent,
+                    "rise": to_json(interval(raw, level)),
+                    "rise_at_equal_style": to_json(interval(equal, level)),
+                    "style_share": to_json(interval(explained, level)),
                 }
             )
     return rows

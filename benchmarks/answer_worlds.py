@@ -12,10 +12,10 @@ from veneer.analyze.measure import Measured, Rung, Values, pooled_by_source
 from veneer.analyze.scores import Table
 from veneer.analyze.style import closed_of
 from veneer.benchmarks.benchmark import Benchmark, Item
-from veneer.stats import Draws, Floats, resample
+from veneer.stats import Draws, Floats, Undefined, resample
 
 LEVEL = 0.95
-TEACHER, SOURCE = "teacher", "broad"
+TEACHER, SOURCE, QUESTIONS = "teacher", "broad", "questions"
 AMOUNT = 1000
 """Tokens of the smallest amount; each further one is twice as much."""
 
@@ -101,17 +101,17 @@ def book(ladder: Ladder, *, rng: np.random.Generator) -> Book:
         shares[name] = np.full(len(clusters), share)
     for rung in ladder.rungs:
         base = ladder.bases[ladder.base_names.index(rung.base)]
-        closed = [ladder.true_closed(rung, which) for which in ("unsupported", "supported")]
-        share = base + np.where(held, closed[1], closed[0]) * (ladder.teacher - base)
+        on, off = ladder.true_closed(rung, "supported"), ladder.true_closed(rung, "unsupported")
+        own_shares = base + np.where(held, on, off) * (ladder.teacher - base)
         for seed in rung.seeds:
-            shares[seed] = share + (rng.normal(0, ladder.between_seeds) if ladder.between_seeds else 0.0)
+            shares[seed] = own_shares + (rng.normal(0, ladder.between_seeds) if ladder.between_seeds else 0.0)
     size = (len(clusters), len(shares))
     own = np.where(rng.random(size) < 0.5, luck[:, None], rng.random(size))
     right = (own < np.stack(list(shares.values()), axis=1) + ease[:, None]).astype(float)
-    table = table_of("questions", "knowledge", tuple(shares), right, clusters, ladder.resamples, rng=rng)
+    table = table_of(QUESTIONS, "knowledge", tuple(shares), right, clusters, ladder.resamples, rng=rng)
     return book_of(
         [table],
-        {(SOURCE, rung.amount, "questions"): held for rung in ladder.rungs},
+        {(SOURCE, rung.amount, QUESTIONS): held for rung in ladder.rungs},
         ladder.rungs,
         ladder.base_names,
         TEACHER,
@@ -177,7 +177,7 @@ class Styled:
     resamples: int = 400
 
 
-def styles(world: Styled, *, rng: np.random.Generator) -> tuple[Values, Draws]:
+def styles(world: Styled, *, rng: np.random.Generator) -> tuple[Values, Draws | Undefined]:
     """Return every contestant's distance from the teacher, and the share of the style gap that the student closed."""
     prompts, features = world.prompts, world.features
     topic = rng.normal(0, 0.5, (prompts, features))

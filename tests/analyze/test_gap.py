@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from veneer.analyze import coverage
-from veneer.analyze.coverage import GapWorld, StyleWorld
-from veneer.analyze.gap import gap_closed
-from veneer.stats import Estimate, Undefined
+from benchmarks.answer_worlds import LEVEL, QUESTIONS, SOURCE, TEACHER, Ladder, Styled, book, styles
+from veneer.analyze.gap import closed_of, gap_closed
+from veneer.stats import Estimate, Undefined, interval
 
 
 def answers(right: int, n: int) -> list[int]:
@@ -47,27 +46,54 @@ def test_the_same_generator_gives_the_same_interval() -> None:
     assert runs[0] == runs[1]
 
 
+def covered(world: Ladder, studies: int) -> float:
+    """Return how often the interval of a student's gap closed holds the truth, studies made up anew."""
+    rng, held = np.random.default_rng(11), 0
+    for _ in range(studies):
+        made = book(world, rng=rng)
+        rung = made.rungs[-1]
+        values = made.means([(QUESTIONS, "plain")], "lenient", SOURCE)[rung.amount]
+        found = interval(closed_of(values, rung.base, rung.student, TEACHER, LEVEL), LEVEL)
+        assert isinstance(found, Estimate)
+        held += found.low <= world.true_closed(rung) <= found.high
+    return held / studies
+
+
 @pytest.mark.parametrize(
     "world",
     [
-        GapWorld(closed=0.4),
-        GapWorld(closed=0.0, clusters=80, per_cluster=4),
-        GapWorld(closed=-0.5, clusters=150),
-        GapWorld(closed=0.4, seeds=2, between_seeds=0.03),
+        Ladder(
+            clusters=200, bases=(0.35,), closed=((0.4, 0.4),), seeds=(1,), between_seeds=0.0, resamples=400
+        ),
+        Ladder(
+            clusters=80,
+            per_cluster=4,
+            bases=(0.35,),
+            closed=((0, 0),),
+            seeds=(1,),
+            between_seeds=0,
+            resamples=400,
+        ),
+        Ladder(
+            clusters=150, bases=(0.35,), closed=((-0.5, -0.5),), seeds=(1,), between_seeds=0, resamples=400
+        ),
+        Ladder(
+            clusters=200, bases=(0.35,), closed=((0.4, 0.4),), seeds=(2,), between_seeds=0.03, resamples=400
+        ),
     ],
     ids=["plain items", "clustered items", "a gap opened further", "two training seeds"],
 )
-def test_the_interval_covers_the_planted_truth(world: GapWorld) -> None:
-    found = coverage.gap(world, 400, rng=np.random.default_rng(11))
-    assert found.undefined == 0
-    # 400 runs: two standard errors are 2.2 points. Wider than promised is allowed, narrower is not.
-    assert found.covered >= 0.928
+def test_the_interval_covers_the_planted_truth(world: Ladder) -> None:
+    # 400 studies: two standard errors are 2.2 points. Wider than promised is allowed, narrower is not.
+    assert covered(world, 400) >= 0.928
 
 
 @pytest.mark.parametrize("closed", [0.0, 1.0])
 def test_the_style_gap_closed_covers_the_planted_truth(closed: float) -> None:
-    found = coverage.style_gap(
-        StyleWorld(closed=closed, prompts=80, features=12), 60, rng=np.random.default_rng(2)
-    )
-    assert found.covered >= 0.88
-    assert found.mean == pytest.approx(closed, abs=0.05)
+    rng = np.random.default_rng(2)
+    world = Styled(closed=closed, prompts=80, features=12)
+    found = [interval(styles(world, rng=rng)[1], LEVEL) for _ in range(60)]
+    known = [one for one in found if isinstance(one, Estimate)]
+    assert len(known) == 60
+    assert np.mean([one.low <= closed <= one.high for one in known]) >= 0.88
+    assert np.mean([one.value for one in known]) == pytest.approx(closed, abs=0.05)

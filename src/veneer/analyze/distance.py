@@ -130,14 +130,41 @@ def _spread(one: Told, drawn: Floats, weights: Floats) -> float:
 
     Resampling prompts with fixed classifiers misses the variance of training; training on resampled prompts shows it,
     but about twice over (duplicates in a resample make an unstable fit less stable still). The mean of both variances
-    is taken, which was calibrated by simulation (`coverage.style_distance`).
+    is taken, which was calibrated by simulation (`benchmarks/answer_truth.py` shows how it fares).
     """
-    teachers, theirs = one.trained
-    size, trials = weights.shape[1], len(teachers)
-    full = [
-        2 * float(weights[trial] @ _ahead(teachers[trial], theirs[trial]) @ weights[trial]) / size**2 - 1
-        for trial in range(trials)
-    ]
+    trials = len(one.trained[0])
+    full = 2 * _auc(*one.trained, weights[:trials]) - 1
     fixed = float(np.std(drawn[:trials]))
     # Where every resample of fixed classifiers tells the two apart without fault, there is nothing to widen.
     return max(1.0, (0.5 + 0.5 * float(np.var(full)) / fixed**2) ** 0.5) if fixed > 1e-9 else 1.0
+
+
+def _auc(teachers: Floats, theirs: Floats, weights: Floats) -> Floats:
+    """Return, for each resample, how often the teacher's completion ranks before theirs: ties half, repeats averaged.
+
+    Ranks are sorted and not compared pair by pair, which would be most of an analysis' work.
+    """
+    resamples, repeats, size = teachers.shape
+    drawn = np.repeat(weights, repeats, axis=0)
+    both = np.concatenate([theirs.reshape(-1, size), teachers.reshape(-1, size)], axis=1)
+    order = np.argsort(both, axis=1)
+    ranked = np.take_along_axis(both, order, axis=1)
+    if (ranked[:, 1:] == ranked[:, :-1]).any():
+        # A stable sort leaves equal ones as they stand: theirs first, and then the teacher's, so that ties count half.
+        first = _below(np.argsort(both, axis=1, kind="stable"), drawn)
+        turned = np.roll(both, size, axis=1)
+        last = _below((np.argsort(turned, axis=1, kind="stable") + size) % (2 * size), drawn)
+        found = (first + last) / 2
+    else:
+        found = _below(order, drawn)
+    averaged: Floats = found.reshape(resamples, repeats).mean(axis=1)
+    return averaged
+
+
+def _below(order: NDArray[np.intp], weights: Floats) -> Floats:
+    """Return the weighted share of pairs in which theirs (the first half of what was sorted) comes first."""
+    size = weights.shape[1]
+    weight = np.take_along_axis(np.tile(weights, 2), order, axis=1)
+    below = np.cumsum(np.where(order < size, weight, 0.0), axis=1)
+    share: Floats = np.where(order < size, 0.0, weight * below).sum(axis=1) / size**2
+    return share

@@ -202,6 +202,10 @@ class Study(Closed):
         for name, judge in self.judges.items():
             if judge.kind != "recorded" and isinstance(judge.model, str) and judge.model not in models:
                 raise ValueError(f"judges.{name}.model is {judge.model!r}; the models are {models}")
+            if judge.kind == "model" and not self.evaluate.prompts:
+                raise ValueError(
+                    f"judges.{name} compares completions of `evaluate.prompts`, and there are none"
+                )
 
 
 class _Loader(yaml.SafeLoader):

@@ -396,6 +396,19 @@ def study_answers(seed: int = 0) -> Row:
             }
             for rung, style, gap in zip(rows, styles, capability, strict=True)
         ],
+        "rise": [
+            {
+                "judge": judge,
+                "kind": kind,
+                **rung,
+                "opponent": "teacher",
+                "rise": make.number(0.3, 0.1, 200, share=False),
+                "rise_at_equal_style": make.number(0.1, 0.1, 200, share=False),
+                "style_share": make.number(0.7, 0.2, 200, share=False),
+            }
+            for judge, kind in judges
+            for rung in rows
+        ],
         "taste": tastes(make, judges),
         "together": [
             joined(make, preferences(make, judges[1], rung, "student"), judge=judge)

@@ -45,6 +45,22 @@ def ways(data: Data, judge: Row) -> Table:
     return table(caption, columns, _groups(data, _rows(data, judge, largest=False), line))
 
 
+def rises(data: Data) -> Table:
+    """Return how far students rose above their base's win rate, and how much of that is style."""
+    groups = []
+    rows = data.get("rise", [])
+    for judge, opponent in dict.fromkeys((row["judge"], row["opponent"]) for row in rows):
+        own = pick.find(rows, judge=judge, opponent=opponent)
+        most = max(row["amount"] for row in own)
+        lines = [
+            (pick.label(data, row), *(row[key] for key in ("rise", "rise_at_equal_style", "style_share")))
+            for row in pick.find(own, amount=most)
+        ]
+        groups.append((f"by {pick.judge_name(own[0])}, against {opponent}", lines))
+    columns = ("student", "points above its base", "at equal style", "style explains")
+    return table("How far students rose above their base's win rate", columns, groups)
+
+
 def taste(data: Data) -> Table:
     """Return what each judge rewards of style."""
     rows = data.get("taste", [])

@@ -106,6 +106,7 @@ def _tables(data: Data) -> dict[str, Any]:
         "preference": [preferred.rates(data, judge, largest=True) for judge in data["study"]["judges"]],
         "preference_all": [preferred.rates(data, judge, largest=False) for judge in data["study"]["judges"]],
         "preference_ways": [preferred.ways(data, judge) for judge in data["study"]["judges"]],
+        "rises": preferred.rises(data),
         "taste": preferred.taste(data),
         "together": preferred.together(data),
         "judges": judging.judges(data),

@@ -199,6 +199,17 @@ def _preferred(data: Data) -> Answer:
         if any(_is_estimate(row["style_controlled"]) for row in best):
             equal = [(pick.label(data, row), row["style_controlled"]) for row in best]
             sentences.append(("The same at equal style: ", *_listing(equal), "."))
+        names = {row["contestant"]: pick.label(data, row) for row in best}
+        rises = pick.find(data.get("rise", []), judge=judge["name"], opponent=teacher)
+        told = [
+            (names[row["student"]], row["style_share"])
+            for row in rises
+            if row["student"] in names and _is_estimate(row["style_share"])
+        ]
+        if told:
+            sentences.append(
+                ("Of the rise above its base's win rate, style explains: ", *_listing(told), ".")
+            )
     if not sentences:
         sentences = [("Preference: no judge compared a student with the teacher.",)]
     return Answer(

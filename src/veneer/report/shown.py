@@ -32,6 +32,8 @@ UNITS = {
     "length_correlation": Unit.PLAIN,
     "distance": Unit.PLAIN,
     "slope": Unit.PLAIN,
+    "rise": Unit.POINTS,
+    "rise_at_equal_style": Unit.POINTS,
     "base_distance": Unit.PLAIN,
     "ceiling_distance": Unit.PLAIN,
     "number": Unit.PLAIN,

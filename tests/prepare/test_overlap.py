@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sacrebleu
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from veneer.errors import DataError
@@ -62,6 +62,7 @@ def test_a_query_that_is_nearly_an_item_is_found_by_bleu(tmp_path: Path) -> None
     assert [match.kind for match in found] == ["bleu"]
 
 
+@settings(deadline=None)
 @given(st.lists(WORDS, min_size=1, max_size=8), st.data())
 def test_bleu_finds_every_item_that_comparing_with_all_would_find(
     questions: list[str], data: st.DataObject
@@ -75,6 +76,7 @@ def test_bleu_finds_every_item_that_comparing_with_all_would_find(
     )
 
 
+@settings(deadline=None)
 @given(st.lists(WORDS, min_size=1, max_size=8), st.integers(1, 5), st.data())
 def test_ngrams_find_every_item_that_comparing_with_all_would_find(
     questions: list[str], size: int, data: st.DataObject

@@ -19,8 +19,9 @@ THREADS_PER_WORKER = 1
 """One, so that a cell's floating-point sums never depend on how many cells run beside it."""
 
 
-GRACE = 60.0
-"""Seconds that a worker which was told to end may take for answers that are on their way."""
+GRACE = 600.0
+"""Seconds that a worker which was told to end may take for answers that are on their way: they are paid for, and come
+within the endpoint's time-out. All other work ends at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

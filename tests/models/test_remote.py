@@ -306,6 +306,12 @@ def test_as_many_as_may_fail_fail_in_a_row_before_the_others_are_asked(tmp_path:
     assert again == found
 
 
+def test_where_nobody_listens_the_asking_ends_however_many_may_fail(tmp_path: Path) -> None:
+    model = remote(Server("http://127.0.0.1:9/v1", None), tmp_path, tries=1, may_fail=1)  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match=r"none of the last 16 requests \(of the last: refused:"):
+        asked(model, *(f"query {number}" for number in range(100)))
+
+
 def test_a_server_that_refuses_some_and_answers_others_is_not_down(tmp_path: Path) -> None:
     said = ["query", *(f"{number} too long" for number in range(40)), "last"]
     with serving() as fresh, pytest.raises(ModelError, match="40 of 42 requests have no answer"):

@@ -269,7 +269,6 @@ async def _next(desk: _Desk) -> Request | None:
 
 async def _one(desk: _Desk, request: Request, line: int) -> None:
     """Ask one request until it has an answer, will not have one, or its tries are used up."""
-    reason = ""
     for attempt in range(desk.endpoint.tries):
         await _room(desk, request.bound)
         try:
@@ -293,7 +292,8 @@ async def _one(desk: _Desk, request: Request, line: int) -> None:
         return  # The server answers others: this request's own words are at fault.
     desk.vain += 1
     most = HOPELESS * (desk.endpoint.concurrency if desk.heard else 1)
-    if desk.vain >= most and desk.vain > desk.spare:
+    # However many may fail: where nobody listens, none is asked.
+    if desk.vain >= most and (desk.vain > desk.spare or reason.startswith("refused:")):
         raise ModelError(
             f"{desk.endpoint.url} answered none of the last {desk.vain:,} requests (of the last: {reason}). What was "
             "answered is kept. Mend the endpoint, or its settings, and run again: those without an answer come last "

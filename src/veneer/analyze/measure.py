@@ -202,7 +202,7 @@ class Spread:
             return 0.0
         freedom = self.freedom * max((whole * seeds / self.squared) ** 2, 1.0)
         wider = float(special.stdtrit(freedom, 0.975) / special.ndtri(0.975))
-        return float((wider**2 * whole - items) ** 0.5)
+        return float(max(wider**2 * whole - items, 0.0) ** 0.5)
 
 
 def _spread(tables: Sequence[Measured], rungs: Sequence[Sequence[Rung]]) -> Spread | None:

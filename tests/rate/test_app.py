@@ -271,6 +271,22 @@ def test_training_explains_itself_and_checks_are_no_different_to_the_eye(
     assert len(shapes) == 1
 
 
+def test_checks_and_training_that_changed_before_anybody_voted_are_shown_anew(
+    opening: Open, tmp_path: Path
+) -> None:
+    row = {"prompt": "2+2?", "first": "4", "second": "5", "answer": "first"}
+    training = tmp_path / "training.jsonl"
+    training.write_text(json.dumps(row | {"id": "old"}))
+    ann = Visitor(opening(training=training))
+    assert "Practice <strong>1" in ann.begin().text
+    training.write_text(json.dumps(row | {"id": "new"}))
+    again = Visitor(opening(training=training))
+    again.browser.cookies = ann.browser.cookies
+    seen = again.browser.get("/work")
+    assert "Practice <strong>1" in seen.text
+    assert "Yes, that is what we mean." in again.vote(seen).text
+
+
 def test_an_excluded_rater_ends_as_everybody_does(opening: Open, tmp_path: Path) -> None:
     ann = Visitor(opening(per_rater=4, exclude=ExcludeSpec(same_side=5, faster_than=3.0), ratings=9))
     assert "Thank you" in ann.finish(ann.begin()).text
@@ -285,7 +301,10 @@ def test_a_file_of_votes_is_served_once_and_what_was_fixed_stays(opening: Open, 
     opening(ask={"reason": False})  # Nobody has voted: all may change.
     ann = Visitor(opening(ask={"reason": True}))
     ann.vote(ann.begin())
-    with pytest.raises(StudyError, match="were fixed when rating began"):
+    with pytest.raises(
+        StudyError,
+        match="rate.people: `ask` was .*reason.:true.* when rating began, and is now .*reason.:false",
+    ):
         opening(ask={"reason": False})
 
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from veneer.rate import guard, platforms, safe_html
+from veneer.rate import guard, platforms
 from veneer.rate.desk import Answer, Rater, View
 from veneer.rate.guard import Refused
 from veneer.rate.hall import Hall, address_of, cookie, hall_of, page, save
@@ -213,15 +213,11 @@ def _session_of(request: Request) -> str:
 
 def _sides(hall: Hall, shown: Shown) -> tuple[Markup, Markup, Markup]:
     """Return the prompt and what stands on the left and on the right."""
-    known = hall.desk.knowledge_of(shown)
-    if known is None:
+    if shown.kind == "match":
         first, second = (hall.texts[name, shown.prompt_id] for name in (shown.first, shown.second))
         return hall.prompts[shown.prompt_id], first, second
-    sides = [known.first, known.second]
-    if shown.first == OTHER:
-        sides.reverse()
-    prompt, one, other = (Markup(safe_html.render(text)) for text in (known.prompt, *sides))  # noqa: S704
-    return prompt, one, other
+    prompt, first, second = hall.known[shown.kind, shown.prompt_id]
+    return (prompt, second, first) if shown.first == OTHER else (prompt, first, second)
 
 
 async def _vote(request: Request) -> Response:

@@ -126,7 +126,9 @@ class Desk:
         length = self.spec.per_rater + len(rater.plan)
         if rater.trained < len(self.training) and not rater.finished:
             known = self.training[rater.trained]
-            shown = rater.current or self._show_known(rater, known, now)
+            held = rater.current
+            fits = held is not None and (held.kind, held.prompt_id) == (known.kind, known.item_id)
+            shown = held if held and fits else self._show_known(rater, known, now)
             return View(
                 kind="training", shown=shown, known=known, place=rater.trained, length=len(self.training)
             )
@@ -212,8 +214,10 @@ class Desk:
     def _held(self, rater: Rater, now: float) -> Shown | None:
         """Return the pair that the rater has already; None where it has gone to others in the meantime."""
         shown = rater.current
-        if shown is None or shown.kind != "match" or shown.token in self._leases:
+        if shown is None or shown.token in self._leases:
             return shown
+        if shown.kind != "match":
+            return shown if shown.kind != "training" and self.knowledge_of(shown) else None
         place = self._place(shown)
         if place is not None and self.load[place] < self.spec.ratings:
             self._lease(shown.token, place, now)

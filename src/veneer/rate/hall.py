@@ -49,6 +49,8 @@ class Hall:
     texts: Mapping[tuple[str, str], Markup]
     """Completions as HTML, all made before the doors open: how long a page takes tells nothing of who wrote it."""
     prompts: Mapping[str, Markup]
+    known: Mapping[tuple[str, str], tuple[Markup, Markup, Markup]]
+    """Checks and training items by kind and id: prompt, first and second text."""
     visitors: Limit
     """Of one network address, before it is known who comes."""
     guests: Limit
@@ -67,11 +69,20 @@ class Hall:
         return (self.spec.url or f"http://{self.spec.host}:{self.spec.port}").rstrip("/")
 
 
-def rendered(desk: Desk) -> tuple[dict[tuple[str, str], Markup], dict[str, Markup]]:
-    """Return all completions and prompts as safe HTML."""
-    texts = {place: Markup(safe_html.render(one.text)) for place, one in desk.ballots.texts.items()}  # noqa: S704
-    prompts = {name: Markup(safe_html.render(one)) for name, one in desk.ballots.prompts.items()}  # noqa: S704
-    return texts, prompts
+def rendered(desk: Desk) -> dict[str, Any]:
+    """Return all completions, prompts, checks and training items as safe HTML: the fields of `Hall` for them."""
+
+    def safe(text: str) -> Markup:
+        return Markup(safe_html.render(text))  # noqa: S704
+
+    return {
+        "texts": {place: safe(one.text) for place, one in desk.ballots.texts.items()},
+        "prompts": {name: safe(one) for name, one in desk.ballots.prompts.items()},
+        "known": {
+            (one.kind, one.item_id): (safe(one.prompt), safe(one.first), safe(one.second))
+            for one in (*desk.checks, *desk.training)
+        },
+    }
 
 
 _PAGES = jinja2.Environment(

@@ -12,6 +12,7 @@ An artefact named `people` holds
 """
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -89,19 +90,23 @@ def check_fixed(spec: PeopleSpec, past: History | None, where: Path) -> None:
     Raises:
         StudyError: It does.
     """
-    if past and past.votes and past.fixed != fixed(spec):
-        raise StudyError(
-            f"rate.people: `ask`, `exclude`, `check_every`, `checks` and `training` were fixed when rating began "
-            f"({past.fixed}), and the study file now says otherwise ({fixed(spec)}). Put them back, or move "
-            f"{where.parent} away to begin anew."
-        )
+    if not past or not past.votes or past.fixed == fixed(spec):
+        return
+    before, now = json.loads(past.fixed), json.loads(fixed(spec))
+    key = next(key for key in sorted({*before, *now}) if before.get(key) != now.get(key))
+    raise StudyError(
+        f"rate.people: `{key}` was {canonical(before.get(key))} when rating began, and is now "
+        f"{canonical(now.get(key))}: what is asked and who is excluded is fixed by the first vote. Put it back, or move "
+        f"{where.parent} away to begin anew."
+    )
 
 
 def digest_of(past: History) -> str:
     """Return the fingerprint of all that was voted; what platforms call people is no part of it."""
+    cast = {one.token for one in past.votes}
     content = {
         "people": [[one.rater, one.finished is not None, one.excluded] for one in past.people],
-        "shown": [asdict(one) for one in past.shown],
+        "shown": [asdict(one) for one in past.shown if one.token in cast],
         "votes": [asdict(one) for one in past.votes],
         "peeks": past.peeks,
     }

@@ -76,7 +76,6 @@ def open_site(
         return Desk(spec, ballots, checks=checks, training=training, past=votes.history(reading))
 
     first = desk()
-    texts, prompts = rendered(first)
     entry, secret = votes.setting(base, "entry"), votes.setting(base, "owner")
     invitations = {token for (token,) in base.execute("SELECT token FROM invitations")}
     key = votes.setting(base, "key")
@@ -90,8 +89,7 @@ def open_site(
         key=key,
         entry=entry,
         invitations=invitations,
-        texts=texts,
-        prompts=prompts,
+        **rendered(first),
         visitors=Limit(burst=4.0 * spec.newcomers, per_second=4 * spec.newcomers / 60),
         guests=Limit(burst=40, per_second=4),
     )

@@ -110,7 +110,8 @@ class EndpointSpec(Closed):
     extra: dict[Name, Any] = {}
     """Further fields of every request, such as top_p or reasoning_effort; they are part of its key."""
     may_fail: Share = 0.0
-    """The share of requests that may stay without an answer; above it a stage ends with an error after asking all."""
+    """The share of requests that may stay without an answer, and are asked again on the next run; above it a stage ends
+    with an error after asking all."""
 
     @model_validator(mode="after")
     def _extra_is_extra(self) -> Self:

@@ -114,6 +114,10 @@ def plan(study_file: StudyFile) -> None:
         study = pipeline.with_items(load(study_file), store.root.parent)
         for line in _grid(study):
             screen.print(line)
+        if "people" in study.raters:
+            from veneer.rating import forecast
+
+            screen.print(forecast(study, store))
         journal = pipeline.journal_of(store.root.parent)
         if asked := _asked(study, journal):
             from veneer.forecast import unready

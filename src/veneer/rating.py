@@ -8,6 +8,7 @@ import numpy as np
 
 from veneer import pipeline
 from veneer.analyze.agreement import krippendorff_alpha
+from veneer.benchmarks import items
 from veneer.errors import StudyError
 from veneer.rate import matches, votes
 from veneer.stats import Undefined
@@ -48,26 +49,54 @@ def ballots(study: Study, store: Store) -> Artefact:
     Raises:
         StudyError: The study asks no people, or its answers are not there yet.
     """
-    if not study.rate or not study.rate.people:
+    if "people" not in study.raters:
         raise StudyError(
             f"{study.name}: asks no people; say under `rate.people` how (`veneer new` shows it)."
         )
-    study = pipeline.with_items(study, store.root.parent)
+    found = store.find(_order(pipeline.with_items(study, store.root.parent), store))
+    if found is None:
+        raise StudyError(
+            f"{study.name}: the completions to compare are not there yet. Run `veneer run STUDY --until rate` first."
+        )
+    return found
+
+
+def forecast(study: Study, store: Store) -> str:
+    """Return in a line how many ratings people are asked for, and what they would cost.
+
+    Args:
+        study: One that asks people, its tasks made into items.
+        store: Where its artefacts lie.
+    """
+    assert study.rate is not None
+    assert study.rate.people is not None
+    assert study.evaluate.prompts is not None
+    spec = study.rate.people
+    prompts = len(items.load_prompts(study.evaluate.prompts).items)
+    prompts = min(prompts, spec.prompts or prompts)
+    pairs = len(_order(study, store).config["pairs"])
+    total = pairs * prompts * spec.ratings
+    # Nobody sees a prompt twice, so that every pair of one prompt needs raters of its own.
+    raters = max(-(-total // spec.per_rater), pairs * spec.ratings)
+    said = (
+        f"  people    {pairs} pairs x {prompts} prompts x {spec.ratings} ratings = {total:,} ratings: {raters:,} "
+        f"raters of {spec.per_rater} pairs each"
+    )
+    return said + (f", {raters * spec.pay.each:,.2f} {spec.pay.currency}" if spec.pay else "")
+
+
+def _order(study: Study, store: Store) -> Order:
+    """Return the order of what people are to compare, making nothing."""
     wanted: list[Order] = []
 
     def look(stage: str, orders: Sequence[Order]) -> pipeline.Made:
         wanted.extend(order for order in orders if (stage, order.name) == ("rate", matches.NAME))
         return {order.name: pipeline.to_come(order, store) for order in orders}
 
-    for stage, _ in pipeline.stages(study, store.root.parent, look):
-        if stage == "rate":
+    for _ in pipeline.stages(study, store.root.parent, look):
+        if wanted:
             break
-    found = store.find(wanted[0]) if wanted else None
-    if found is None:
-        raise StudyError(
-            f"{study.name}: the completions to compare are not there yet. Run `veneer run STUDY --until rate` first."
-        )
-    return found
+    return wanted[0]
 
 
 def agreement(verdicts: Sequence[tuple[tuple[str, str, str], str]]) -> str:

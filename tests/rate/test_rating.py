@@ -16,7 +16,7 @@ from tests.conftest import veneer
 from tests.rate.conftest import hidden
 from veneer import pipeline
 from veneer.errors import StudyError
-from veneer.rating import agreement, ballots
+from veneer.rating import agreement, ballots, forecast
 from veneer.store import Row, read_json, read_rows, write_rows
 from veneer.study import load
 
@@ -129,6 +129,14 @@ def test_a_contestant_that_is_none_is_named(study: Path) -> None:
     study.write_text(STUDY.replace("ratings: 2", "ratings: 2, contestants: [pupli]"))
     with pytest.raises(StudyError, match="'pupli' is no base or student of this study; they are"):
         ballots(load(study), pipeline.store_of(study))
+
+
+def test_the_plan_says_how_many_raters_it_takes_and_what_they_cost(study: Path) -> None:
+    study.write_text(
+        STUDY.replace("ratings: 2", "ratings: 3, pay: {each: 4.5, currency: GBP}, ceiling: true")
+    )
+    said = forecast(load(study), pipeline.store_of(study))
+    assert "3 pairs x 6 prompts x 3 ratings = 54 ratings: 9 raters of 6 pairs each, 40.50 GBP" in said
 
 
 def test_agreement_is_told_in_a_sentence() -> None:

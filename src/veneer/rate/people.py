@@ -96,8 +96,8 @@ def check_fixed(spec: PeopleSpec, past: History | None, where: Path) -> None:
     key = next(key for key in sorted({*before, *now}) if before.get(key) != now.get(key))
     raise StudyError(
         f"rate.people: `{key}` was {canonical(before.get(key))} when rating began, and is now "
-        f"{canonical(now.get(key))}: what is asked and who is excluded is fixed by the first vote. Put it back, or move "
-        f"{where.parent} away to begin anew."
+        f"{canonical(now.get(key))}: what is asked and who is excluded is fixed by the first vote. Put it back, or "
+        f"move {where.parent} away to begin anew."
     )
 
 

@@ -1,6 +1,7 @@
 """What an artefact lacks: requests without an answer, noted in it, so that the next run asks them again."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ FAILED = "failed.json"
 
 
 def write(folder: Path, asked: int, failed: Mapping[str, str]) -> None:
-    """Note which requests have no answer; nothing is written where all have theirs.
+    """Note which requests have no answer, whole or not at all; nothing is written where all have theirs.
 
     Args:
         folder: The artefact in the making.
@@ -18,7 +19,9 @@ def write(folder: Path, asked: int, failed: Mapping[str, str]) -> None:
         failed: Why there is no answer, by what tells the request from the others.
     """
     if failed:
-        (folder / FAILED).write_text(json.dumps({"asked": asked, "failed": dict(failed)}, indent=1) + "\n")
+        temporary = folder / f".{FAILED}.writing"
+        temporary.write_text(json.dumps({"asked": asked, "failed": dict(failed)}, indent=1) + "\n")
+        os.replace(temporary, folder / FAILED)
     else:
         (folder / FAILED).unlink(missing_ok=True)
 

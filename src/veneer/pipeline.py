@@ -13,6 +13,7 @@ from veneer.cells import Cell, Crew
 from veneer.collect import queries, synthesis, teacher
 from veneer.errors import StudyError
 from veneer.evaluate import answer, grade, judge_likelihood, judge_model, judge_recorded
+from veneer.models.journal import progress
 from veneer.models.model import ModelRef
 from veneer.prepare import make as prepare
 from veneer.prepare.feeds import Feed, feeds_of
@@ -254,10 +255,8 @@ def journal_of(place: Path) -> Path:
 def _tell(place: Path, stage: str, cells: Sequence[str], watch: Watch) -> None:
     if stage == "train":
         watch.learned(ladder.progress(place, cells))
-    elif (journal := journal_of(place)).exists():
-        from veneer.models.journal import progress
-
-        watch.heard(*progress(journal))
+    else:
+        watch.heard(*progress(journal_of(place)))
 
 
 def _collect(study: Study, master: ModelRef) -> list[Order]:

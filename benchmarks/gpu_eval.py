@@ -39,8 +39,11 @@ def main() -> None:
     parser.add_argument("asked", type=Path, help="requests, as scoring_vs_lm_eval.py --write left them")
     parser.add_argument("--models", nargs="+", choices=SIZES, default=["llama-1.5b", "llama-7b"])
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
+    parser.add_argument("--cudnn", action="store_true", help="leave lm-eval torch's own choice of attention")
     parser.add_argument("--batches", type=int, nargs="+", default=[16, 64], help="lm-eval's batch sizes")
     asked = parser.parse_args()
+    # At its best: cuDNN's attention plans anew for every length, and both sides are slower with it.
+    torch.backends.cuda.enable_cudnn_sdp(asked.cudnn)
     work = json.loads(asked.asked.read_text(encoding="utf-8"))
     found = []
     for name in asked.models:

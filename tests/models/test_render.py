@@ -36,11 +36,11 @@ def test_a_beginning_token_stands_once_where_the_tokenizer_adds_one() -> None:
     prompt = Prompt(prompt_id="1", text="w1 w2")
     adds, plain = tokenizer(bos=True), tokenizer()
     assert render_prompt(adds, prompt) == "<bos>w1 w2"
-    assert encode(adds, prompt, "<bos>w1 w2") == adds("w1 w2")["input_ids"]
-    assert encode(plain, prompt, render_prompt(plain, prompt)) == plain("w1 w2")["input_ids"]
+    assert encode(adds, [prompt], ["<bos>w1 w2"]) == [adds("w1 w2")["input_ids"]]
+    assert encode(plain, [prompt], [render_prompt(plain, prompt)]) == [plain("w1 w2")["input_ids"]]
     bare = tokenizer(chat=None, bos=True)
     chat = Prompt(prompt_id="1", messages=TALK[:1])
-    assert encode(bare, chat, render_prompt(bare, chat)).count(3) == 1
+    assert encode(bare, [chat], [render_prompt(bare, chat)])[0].count(3) == 1
     assert render(adds, TALK[:1], generate=True) == "<user> w1 w2 <asst>"
 
 

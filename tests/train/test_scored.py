@@ -5,10 +5,11 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.activations import NewGELUActivation
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from tests.train.runs import PACKED
 from veneer.models.encode import IGNORED, Encoded
-from veneer.train.scored import Scored, tensors_of
+from veneer.train.scored import Scored, aligned, normed, tensors_of
 
 ROWS = [
     Encoded(input_ids=(4, 5, 6), labels=(4, IGNORED, 6)),
@@ -52,3 +53,18 @@ def test_rows_without_anything_learned_have_no_loss(packing: bool) -> None:
     recipe = PACKED.model_copy(update={"packing": packing})
     scored = Scored(model, recipe, eager=False)
     assert scored(*tensors_of(nothing, packing=packing, device="cpu")).item() == 0
+
+
+def test_a_vocabulary_that_is_made_wider_for_a_gpu_gives_the_same_numbers() -> None:
+    head = nn.Linear(16, 57, bias=False)
+    hidden = torch.randn(5, 16, generator=torch.Generator().manual_seed(0))
+    assert aligned(head.weight, hidden).shape == (5, 57)
+    torch.testing.assert_close(aligned(head.weight, hidden), head(hidden))
+
+
+def test_llamas_norm_in_one_go_is_the_same_function_with_the_same_gradients() -> None:
+    norm = LlamaRMSNorm(16, eps=1e-5)
+    hidden = torch.randn(5, 16, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    there = torch.autograd.grad(norm(hidden).square().sum(), [hidden, norm.weight])
+    here = torch.autograd.grad(normed(norm, hidden).square().sum(), [hidden, norm.weight])
+    torch.testing.assert_close(here, there)

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.cache_utils import DynamicCache
 
 from veneer import store
+from veneer.models.cache import cache_of, forward, keeps_every_token
 from veneer.models.prefix import Memory, common
 from veneer.records import Stop
 
@@ -96,14 +97,14 @@ def decode(
     """
     joins = keeps_every_token(network)
     waiting = _order(rows)
-    memory = Memory(DynamicCache(config=network.config))
+    memory = Memory(cache_of(network))
     new: list[list[int]] = [[] for _ in rows]
     batch: _Batch | None = None
     while waiting or batch:
         room = slots - (len(batch.numbers) if batch else 0)
         if waiting and (batch is None or (joins and REFILL * room >= slots)):
             numbers, waiting = waiting[:room], waiting[room:]
-            memory = memory if joins else Memory(DynamicCache(config=network.config))
+            memory = memory if joins else Memory(cache_of(network))
             batch = _joined(batch, _begun(network, memory, rows, numbers, bool(temperature)))
         assert batch is not None
         draws = _next_draws(batch, new) if temperature else None
@@ -121,11 +122,6 @@ def decode(
             _step(network, batch, chosen)
 
 
-def keeps_every_token(network: Any) -> bool:
-    """Return whether a model's cache holds every token's keys and values, so that rows can join and leave it."""
-    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=network.config).layers)
-
-
 def _order(rows: Sequence[Row]) -> list[int]:
     """Return the rows' numbers: with neighbours that begin alike where that is worth it, else by length, long first."""
     alike = sorted(range(len(rows)), key=lambda number: (tuple(rows[number].tokens), number))
@@ -140,7 +136,7 @@ def _begun(network: Any, memory: Memory, rows: Sequence[Row], numbers: Sequence[
     own = [rows[number].tokens for number in numbers]
     shared = min(common(min(map(tuple, own)), max(map(tuple, own))), min(map(len, own)) - 1)
     if shared < WORTH_SHARING or len(own) == 1:
-        shared, cache = 0, DynamicCache(config=network.config)
+        shared, cache = 0, cache_of(network)
     else:
         memory.read(network, own[0], shared)
         cache = deepcopy(memory.cache)
@@ -153,7 +149,8 @@ def _begun(network: Any, memory: Memory, rows: Sequence[Row], numbers: Sequence[
         mask[place, shared : shared + width - len(tokens)] = 0
     mask = mask.to(network.device)
     places = (mask.cumsum(1) - 1).clamp(min=0)
-    out = network(
+    out = forward(
+        network,
         input_ids=ids.to(network.device),
         attention_mask=mask,
         position_ids=places[:, shared:],
@@ -225,7 +222,8 @@ def _only(batch: _Batch, kept: Sequence[int], trims: bool) -> _Batch | None:
 def _step(network: Any, batch: _Batch, chosen: Tensor) -> None:
     """Let a batch read the token that was chosen for each of its rows."""
     batch.mask = torch.nn.functional.pad(batch.mask, (0, 1), value=1)
-    out = network(
+    out = forward(
+        network,
         input_ids=chosen[:, None],
         attention_mask=batch.mask,
         position_ids=batch.positions,

@@ -60,9 +60,7 @@ class LocalModel:
     ) -> Iterator[tuple[tuple[int, int], Completion]]:
         """Yield a completion of each prompt (by its place) and sample that is asked, as they end."""
         rendered = [render_prompt(self.tokenizer, prompt) for prompt in prompts]
-        tokens = [
-            encode(self.tokenizer, prompt, text) for prompt, text in zip(prompts, rendered, strict=True)
-        ]
+        tokens = encode(self.tokenizer, prompts, rendered)
         rows = {
             (place, sample): self._row(prompts[place], sample, tokens[place], sampling)
             for place, sample in asked
@@ -206,16 +204,16 @@ class LocalModel:
 
     def _asks(self, requests: Sequence[Continuation]) -> tuple[list[prefix.Ask], list[int]]:
         """Return the requests as tokens, and how many first tokens each has lost."""
-        known: dict[tuple[str, tuple[Message, ...]], tuple[str, list[int]]] = {}
+        # The choices of a question have their prompt in common, and tokenizing takes time.
+        alike = {_place(request.prompt): request.prompt for request in requests}
+        before = {place: render_prompt(self.tokenizer, prompt) for place, prompt in alike.items()}
+        heads = dict(zip(alike, encode(self.tokenizer, [*alike.values()], [*before.values()]), strict=True))
+        wholes = [self._whole(request, before[_place(request.prompt)]) for request in requests]
+        coded = encode(self.tokenizer, [request.prompt for request in requests], wholes)
         asks, cuts = [], []
-        for request in requests:
+        for request, whole in zip(requests, coded, strict=True):
             prompt = request.prompt
-            # The choices of a question have their prompt in common, and tokenizing takes time.
-            place = (prompt.text, prompt.messages)
-            if place not in known:
-                before = render_prompt(self.tokenizer, prompt)
-                known[place] = before, encode(self.tokenizer, prompt, before)
-            tokens, start = self._pair(request, *known[place])
+            tokens, start = self._parted(prompt, heads[_place(prompt)], whole)
             if self.window is not None and len(tokens) > self.window and not request.exact:
                 raise ModelError(
                     f"{self.name}: prompt {prompt.prompt_id!r} and its continuation have {len(tokens)} tokens, and the "
@@ -227,30 +225,33 @@ class LocalModel:
             cuts.append(cut)
         return asks, cuts
 
-    def _pair(self, request: Continuation, before: str, head: list[int]) -> tuple[list[int], int]:
-        """Return the tokens of prompt and continuation, and how many of them are the prompt's.
-
-        Args:
-            request: The prompt and its continuation.
-            before: The prompt as the model sees it.
-            head: The tokens of that.
-        """
+    def _whole(self, request: Continuation, before: str) -> str:
+        """Return a prompt and its continuation as the model sees them; `before` is the prompt alone."""
         prompt, text = request.prompt, request.continuation
         if prompt.messages:
             reply = Message(role="assistant", content=text)
-            whole = render(self.tokenizer, (*prompt.messages, reply), generate=False)
-        else:
-            parted = request.exact or not prompt.text or prompt.text[-1].isspace() or text[:1].isspace()
-            whole = before + ("" if parted else " ") + text
-        tokens = encode(self.tokenizer, prompt, whole)
-        pairs = zip(head, tokens, strict=False)
-        start = next((place for place, (one, other) in enumerate(pairs) if one != other), None)
-        start = min(len(head), len(tokens)) if start is None else start
+            return render(self.tokenizer, (*prompt.messages, reply), generate=False)
+        parted = request.exact or not prompt.text or prompt.text[-1].isspace() or text[:1].isspace()
+        return before + ("" if parted else " ") + text
+
+    def _parted(self, prompt: Prompt, head: list[int], tokens: list[int]) -> tuple[list[int], int]:
+        """Return the tokens of prompt and continuation, and how many of them are the prompt's.
+
+        Args:
+            prompt: The prompt.
+            head: Its tokens alone.
+            tokens: Those of both, written as one.
+        """
+        start = prefix.common(head, tokens)
         if prompt.messages:
             # What a template writes after the end token is not the model's.
             ends = [place for place in range(start, len(tokens)) if tokens[place] in self.end_tokens]
             tokens = tokens[: ends[-1] + 1] if ends else tokens
         return tokens, start
+
+
+def _place(prompt: Prompt) -> tuple[str, tuple[Message, ...]]:
+    return prompt.text, prompt.messages
 
 
 def load(ref: ModelRef, *, batch_size: int = 64, precision: Literal["fp32", "bf16"] = "fp32") -> LocalModel:

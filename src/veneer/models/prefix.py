@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
+from veneer.models.cache import cache_of, forward
 from veneer.models.model import LogLikelihood
 
 WORTH_CACHING = 8
@@ -73,7 +74,7 @@ def score(network: Any, asks: Sequence[Ask], *, together: int) -> list[LogLikeli
     for number in weighed:
         by_row[place[asks[number].tokens[:-1]]].append(number)
     wanted = [min((asks[number].start - 1 for number in numbers), default=0) for numbers in by_row]
-    memory = Memory(DynamicCache(config=network.config))
+    memory = Memory(cache_of(network))
     found: dict[int, LogLikelihood] = {}
     with torch.inference_mode():
         for part in _passes(rows, wanted, together):
@@ -200,7 +201,8 @@ class Memory:
         kept = common(self.tokens, row[:depth])
         self.cut(kept)
         if kept < depth:
-            network(
+            forward(
+                network,
                 input_ids=torch.tensor([row[kept:depth]], device=network.device),
                 position_ids=torch.arange(kept, depth, device=network.device)[None],
                 past_key_values=self.cache,
@@ -258,7 +260,8 @@ def _weighed(
     depth = len(memory.tokens)
     mask = torch.zeros(packed.seen.shape, dtype=network.dtype)
     mask.masked_fill_(~packed.seen, torch.finfo(network.dtype).min)
-    out = network(
+    out = forward(
+        network,
         input_ids=torch.tensor([packed.ids], device=device),
         attention_mask=mask[None, None].to(device),
         position_ids=torch.tensor([packed.positions], device=device),
@@ -292,7 +295,7 @@ def _plain_batch(network: Any, asks: Sequence[Ask]) -> list[LogLikelihood]:
         ids[place, : len(ask.tokens)] = torch.tensor(ask.tokens)
         mask[place, : len(ask.tokens)] = 1
     ids, mask = ids.to(network.device), mask.to(network.device)
-    out = network(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=width - first)
+    out = forward(network, input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=width - first)
     logits = out.logits[:, :-1].float()
     targets = ids[:, first + 1 :]
     chosen = logits.gather(-1, targets[..., None])[..., 0] - logits.logsumexp(-1)

@@ -67,19 +67,26 @@ def render_prompt(tokenizer: Tokenizer, prompt: Prompt) -> str:
     return _beginning(tokenizer) + prompt.text
 
 
-def encode(tokenizer: Tokenizer, prompt: Prompt, rendered: str) -> list[int]:
-    """Return the tokens of a rendering.
+def encode(tokenizer: Tokenizer, prompts: Sequence[Prompt], rendered: Sequence[str]) -> list[list[int]]:
+    """Return the tokens of renderings.
 
     Args:
         tokenizer: The model's.
-        prompt: What was rendered.
-        rendered: The rendering of it, possibly continued.
+        prompts: What was rendered.
+        rendered: The rendering of each, possibly continued.
     """
-    beginning = "" if prompt.messages else _beginning(tokenizer)
+    if not prompts:
+        return []
+    beginning = _beginning(tokenizer)
+    plain = [bool(beginning) and not prompt.messages for prompt in prompts]
     # Plain text is tokenized apart from its first token: some tokenizers mark the start of a text by a leading space
     # that they do not add after a written special token.
-    ids: list[int] = encode_rendered(tokenizer, rendered.removeprefix(beginning))
-    return [tokenizer.bos_token_id, *ids] if beginning else ids
+    texts = [
+        text.removeprefix(beginning) if apart else text for text, apart in zip(rendered, plain, strict=True)
+    ]
+    # All at once: a fast tokenizer spreads them over the processor's cores.
+    found: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    return [[tokenizer.bos_token_id, *ids] if apart else ids for ids, apart in zip(found, plain, strict=True)]
 
 
 def encode_rendered(tokenizer: Tokenizer, rendered: str) -> list[int]:

@@ -45,6 +45,10 @@ def resolved(task: str, place: Path | None, folder: Path, **settings: Any) -> tu
     return spec, items.load("mine", spec)
 
 
+def firsts(made: Benchmark) -> harness_grading.Firsts:
+    return harness_grading.firsts_of(made.items)
+
+
 MMLU = [
     {
         "question": f" Question {number}? ",
@@ -117,7 +121,9 @@ def test_one_likelihood_is_a_choice_of_one(tmp_path: Path, folder: Path) -> None
     assert (item.references, item.choices, made.chance) == (("mat",), (), None)
     assert spec.items is not None
     assert harness_grading.metric_of(spec.items) == "acc"
-    right, wrong = harness_grading.grade_choices([item, item], [[(-1.0, True)], [(-1.0, False)]], "acc")
+    right, wrong = harness_grading.grade_choices(
+        [item, item], [[(-1.0, True)], [(-1.0, False)]], "acc", firsts(made)
+    )
     assert (right.value, right.answer, wrong.value, wrong.answer) == (1.0, "mat", 0.0, "")
 
 
@@ -158,7 +164,7 @@ def test_nothing_of_the_process_stays_changed(tmp_path: Path, folder: Path) -> N
     )
     numbers = np.random.get_state()[1].tolist()  # type: ignore[index]  # noqa: NPY002
     _, made = resolved("mmlu_virology", mmlu(tmp_path, "virology"), folder, shots=1)
-    harness_grading.grade_choices(made.items, [[(-1.0, False)] * 4] * len(made.items), "acc")
+    harness_grading.grade_choices(made.items, [[(-1.0, False)] * 4] * len(made.items), "acc", firsts(made))
     after = random.getstate(), logging.getLogger("lm_eval").level, datasets.utils.are_progress_bars_disabled()
     assert before == after
     assert numbers == np.random.get_state()[1].tolist()  # type: ignore[index]  # noqa: NPY002
@@ -320,9 +326,43 @@ def test_the_hubs_rows_are_used_as_they_come(folder: Path, monkeypatch: pytest.M
 def test_likelihoods_that_are_too_few_and_unknown_tasks_are_errors(tmp_path: Path, folder: Path) -> None:
     _, made = resolved("mmlu_anatomy", mmlu(tmp_path, "anatomy"), folder, shots=2)
     with pytest.raises(DataError, match="3 likelihoods came for 4 continuations"):
-        harness_grading.grade_choices(made.items[:1], [[(-1.0, True)] * 3], "acc")
+        harness_grading.grade_choices(made.items[:1], [[(-1.0, True)] * 3], "acc", firsts(made))
     with pytest.raises(StudyError, match=r"'acc_norm': gave None.*\['acc'\]"):
-        harness_grading.grade_choices(made.items[:1], [[(-1.0, True)] * 4], "acc_norm")
+        harness_grading.grade_choices(made.items[:1], [[(-1.0, True)] * 4], "acc_norm", firsts(made))
+
+
+def test_the_first_document_decides_whichever_items_were_answered(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"question": "who", "answer": ["He", "Him"]}, {"question": "whom", "answer": ["Her"]}]
+    _, made = resolved("nq_open", laid(tmp_path, "nq_open/NQ-open.dev.jsonl", rows), folder, shots=0)
+    seen: list[Any] = []
+    rebuilt = harness_grading.rebuilt
+
+    def noting(leaf: harness_tasks.Leaf, docs: Sequence[dict[str, Any]]) -> Any:
+        seen.append(docs[0])
+        return rebuilt(leaf, docs)
+
+    monkeypatch.setattr(harness_grading, "rebuilt", noting)
+    (mark,) = harness_grading.grade_texts(made.items[1:], ["Her"], "exact_match", firsts(made))
+    assert (mark.value, seen) == (1.0, [made.items[0].doc])
+
+
+def test_an_item_of_which_no_choice_is_right_is_an_error_and_not_wrong_for_all(
+    tmp_path: Path, folder: Path
+) -> None:
+    rows = [{"question": "Which?", "choices": ["1", "2", "3", "4"], "answer": -1, "subject": "anatomy"}]
+    place = laid(tmp_path, "cais__mmlu/anatomy/test.jsonl", rows)
+    with pytest.raises(DataError, match=r"mmlu_anatomy.*document 0: none of its choices is right"):
+        resolved("mmlu_anatomy", place, folder)
+
+
+def test_data_that_a_tasks_own_code_cannot_use_are_named(tmp_path: Path, folder: Path) -> None:
+    place = laid(tmp_path, "allenai__ai2_arc/ARC-Easy/test.jsonl", [{**arc(0), "answerKey": "9"}])
+    with pytest.raises(
+        DataError, match=r"'arc_easy': its own code cannot use the data \(ValueError: '9' is not in"
+    ):
+        resolved("arc_easy", place, folder)
 
 
 def test_the_file_of_items_names_its_metric(tmp_path: Path) -> None:
@@ -335,7 +375,7 @@ def test_a_likelier_choice_is_found_by_the_length_its_metric_divides_by(tmp_path
     place = laid(tmp_path, "allenai__ai2_arc/ARC-Easy/test.jsonl", [arc(0)])
     _, made = resolved("arc_easy", place, folder, metric="acc_norm")
     (mark,) = harness_grading.grade_choices(
-        made.items, [[(-3.0, False), (-4.0, False), (-5.0, False)]], "acc_norm"
+        made.items, [[(-3.0, False), (-4.0, False), (-5.0, False)]], "acc_norm", firsts(made)
     )
     assert (mark.answer, mark.value) == ("it may be", 0.0)
     assert mark.metrics == {"none": {"acc": 0.0, "acc_norm": 0.0}}
@@ -347,7 +387,7 @@ def test_an_answer_is_extracted_by_the_first_filter(tmp_path: Path, folder: Path
     asked = [made.items[0]] * 3
     assert spec.items is not None
     metric = harness_grading.metric_of(spec.items)
-    marks = harness_grading.grade_texts(asked, ["so\n#### 2", "It is 2.", "no"], metric)
+    marks = harness_grading.grade_texts(asked, ["so\n#### 2", "It is 2.", "no"], metric, firsts(made))
     assert [(mark.value, mark.lenient, mark.answer) for mark in marks] == [
         (1, 1, "2"),
         (0, 1, ""),
@@ -468,9 +508,11 @@ def test_contexts_continuations_and_grades_are_lm_evals_own(
     chosen = harness_grading.metric_of(spec.items) if spec.items else ""
     if made.forms[0] == "choose":
         responses = [[tuple(each[0]) for each in one["resps"]] for one in own]
-        marks = harness_grading.grade_choices(made.items, responses, chosen)
+        marks = harness_grading.grade_choices(made.items, responses, chosen, firsts(made))
     else:
-        marks = harness_grading.grade_texts(made.items, [one["resps"][0][0] for one in own], chosen)
+        marks = harness_grading.grade_texts(
+            made.items, [one["resps"][0][0] for one in own], chosen, firsts(made)
+        )
     for item, sample, mark in zip(made.items, own, marks, strict=True):
         arguments = sample["arguments"]
         assert {one[0] for one in arguments} == {item.context}
@@ -495,8 +537,8 @@ def test_a_mark_does_not_hang_on_the_items_before_it(folder: Path) -> None:
     _, made = resolved("ifeval", DATA, folder, limit=30)
     said = [f"{item.question} # & % zebra" for item in made.items]
     metric = "prompt_level_strict_acc"
-    marks = harness_grading.grade_texts(made.items, said, metric)
-    assert harness_grading.grade_texts(made.items[19:], said[19:], metric) == marks[19:]
+    marks = harness_grading.grade_texts(made.items, said, metric, firsts(made))
+    assert harness_grading.grade_texts(made.items[19:], said[19:], metric, firsts(made)) == marks[19:]
     assert all(mark.value <= mark.lenient for mark in marks)
 
 

@@ -51,6 +51,7 @@ def test_a_program_is_right_if_it_passes_its_tests(tmp_path: Path) -> None:
             answered("", item),
             answered("", item, stop=Stop.FAILED),
         ],
+        [item],
     )
     assert outcomes(found) == ["correct", "wrong", "correct", "unanswered", "failed"]
 
@@ -73,7 +74,7 @@ def test_a_text_that_no_classifier_could_score_is_failed_and_has_no_points(
     )
     item = Item(item_id="1", question="?", cluster="1")
     said = [answered(one, item) for one in scores] + [answered("", item, stop=Stop.FAILED)]
-    found = together.grade(spec(tmp_path, "toxicity"), said)
+    found = together.grade(spec(tmp_path, "toxicity"), said, [item])
     assert outcomes(found) == ["correct", "wrong", "failed", "failed"]
     assert [mark.points for mark in found.marks] == [pytest.approx(0.9), pytest.approx(0.1), None, None]
     assert [mark.unscored for mark in found.marks] == [False, False, True, False]
@@ -83,7 +84,7 @@ def test_silence_is_unanswered_and_not_toxic(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(together, "_toxicity", lambda *_: ([], {}))
     item = Item(item_id="1", question="?", cluster="1")
     said = [answered(" \n", item), answered("", item, stop=Stop.REFUSED)]
-    found = together.grade(spec(tmp_path, "toxicity"), said)
+    found = together.grade(spec(tmp_path, "toxicity"), said, [item])
     assert [(mark.strict, mark.points) for mark in found.marks] == [("unanswered", 1.0)] * 2
 
 
@@ -103,6 +104,7 @@ def test_choices_are_graded_by_lm_eval_and_texts_by_the_choice_they_name(tmp_pat
             answered(" B", item),
             answered("I think it is (C).", item),
         ],
+        [item],
     )
     assert outcomes(found) == ["correct", "wrong", "correct", "unparsed"]
     assert found.marks[3].lenient == Outcome.WRONG

@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jinja2
+
 from veneer import store
 from veneer.benchmarks import bundle, harness_items, harness_tasks
 from veneer.benchmarks.harness_grading import needs
@@ -177,12 +179,19 @@ def _write(
 def _items(leaf: Leaf, splits: Mapping[str, Sequence[Row]], spec: BenchmarkSpec) -> tuple[Asking, list[Row]]:
     config = leaf.config(functions=False)
     shots = harness_items.shots_of(leaf, config, spec.shots if isinstance(spec.shots, int) else None)
-    if leaf.name in PROGRAMS or leaf.name == TOXICITY:
-        with harness_tasks.undisturbed():
-            return harness_items.without_code(leaf, splits, shots, spec.limit)
-    with needs(leaf.name), harness_tasks.undisturbed():
-        asking, rows = harness_items.made(leaf, splits, shots, SHOTS_SEED + spec.seed, spec.metric)
-        return asking, list(rows(spec.limit))
+    try:
+        if leaf.name in PROGRAMS or leaf.name == TOXICITY:
+            with harness_tasks.undisturbed():
+                return harness_items.without_code(leaf, splits, shots, spec.limit)
+        with needs(leaf.name), harness_tasks.undisturbed():
+            asking, rows = harness_items.made(leaf, splits, shots, SHOTS_SEED + spec.seed, spec.metric)
+            return asking, list(rows(spec.limit))
+    # What the templates and functions of tasks raise on rows of another form.
+    except (ValueError, KeyError, IndexError, jinja2.TemplateError) as error:
+        raise DataError(
+            f"task {leaf.name!r}: its own code cannot use the data ({type(error).__name__}: {error}). Rows as the "
+            "hub's data set has them are wanted."
+        ) from error
 
 
 def _measures(task: str) -> str:

@@ -1,8 +1,8 @@
 """Answers to lm-eval's items are graded by lm-eval: its filters, its `process_results`, unchanged.
 
-A task is built again from the documents that its items carry, so the data are not needed any more. Give the items of
-a benchmark in their order: what the first document of a task looks like decides, in lm-eval, whether the task has
-several right answers.
+A task is built again from the documents that its items carry, so the data are not needed any more. What the first
+document of a task looks like decides, in lm-eval, whether the task has several right answers: so it is named, whichever
+items were answered (`firsts_of`).
 """
 
 import contextlib
@@ -20,6 +20,8 @@ from veneer.errors import DataError, StudyError
 
 Likelihoods = Sequence[tuple[float, bool]]
 """One a continuation: the sum of its tokens' log-probabilities, and whether greedy decoding would have written it."""
+Firsts = Mapping[str, Mapping[str, Any]]
+"""The first document of every task, by the task."""
 LOOSE = {"prompt_level_strict_acc": "prompt_level_loose_acc", "inst_level_strict_acc": "inst_level_loose_acc"}
 """Metrics that have a lenient counterpart."""
 
@@ -54,13 +56,21 @@ def metric_of(items: Path) -> str:
     return found
 
 
-def grade_choices(items: Sequence[Item], likelihoods: Sequence[Likelihoods], metric: str) -> list[Mark]:
+def firsts_of(items: Sequence[Item]) -> Firsts:
+    """Return the first document of every task of a benchmark, by the task."""
+    return {item.task: dict(item.doc or {}) for item in reversed(items)}
+
+
+def grade_choices(
+    items: Sequence[Item], likelihoods: Sequence[Likelihoods], metric: str, firsts: Firsts
+) -> list[Mark]:
     """Return the mark of each item whose continuations were weighed, in the items' order.
 
     Args:
-        items: A benchmark's items, in its order; one may stand there more than once.
+        items: Of a benchmark; one may stand there more than once.
         likelihoods: For each item, its continuations' likelihoods in their order.
         metric: See `metric_of`.
+        firsts: See `firsts_of`.
 
     Raises:
         DataError: An item's likelihoods are not as many as its continuations.
@@ -71,26 +81,26 @@ def grade_choices(items: Sequence[Item], likelihoods: Sequence[Likelihoods], met
             raise DataError(
                 f"item {item.item_id}: {len(found)} likelihoods came for {len(item.continuations)} continuations."
             )
-    return _grade(
-        items, [[(float(total), bool(greedy)) for total, greedy in one] for one in likelihoods], metric
-    )
+    weighed = [[(float(total), bool(greedy)) for total, greedy in one] for one in likelihoods]
+    return _grade(items, weighed, metric, firsts)
 
 
-def grade_texts(items: Sequence[Item], texts: Sequence[str], metric: str) -> list[Mark]:
+def grade_texts(items: Sequence[Item], texts: Sequence[str], metric: str, firsts: Firsts) -> list[Mark]:
     """Return the mark of each item that was answered with a text, in the items' order.
 
     Args:
-        items: A benchmark's items, in its order; one may stand there more than once, once for each sample.
+        items: Of a benchmark; one may stand there more than once, once for each sample.
         texts: The answers, cut at the stop strings.
         metric: See `metric_of`.
+        firsts: See `firsts_of`.
 
     Raises:
         StudyError: A task or a package is missing here, or the metric is not a share of 1.
     """
-    return _grade(items, [[text] for text in texts], metric)
+    return _grade(items, [[text] for text in texts], metric, firsts)
 
 
-def _grade(items: Sequence[Item], responses: Sequence[list[Any]], metric: str) -> list[Mark]:
+def _grade(items: Sequence[Item], responses: Sequence[list[Any]], metric: str, firsts: Firsts) -> list[Mark]:
     places: dict[str, list[int]] = {}
     for place, item in enumerate(items):
         places.setdefault(item.task, []).append(place)
@@ -98,14 +108,16 @@ def _grade(items: Sequence[Item], responses: Sequence[list[Any]], metric: str) -
         raise DataError(f"{len(responses)} answers came for {len(items)} items.")
     marks: dict[int, Mark] = {}
     for name, found in places.items():
-        marked = _grade_task(
-            name, [items[place] for place in found], [responses[place] for place in found], metric
-        )
+        own, given = [items[place] for place in found], [responses[place] for place in found]
+        marked = _grade_task(firsts[name], own, given, metric)
         marks.update(zip(found, marked, strict=True))
     return [marks[place] for place in range(len(items))]
 
 
-def _grade_task(name: str, items: Sequence[Item], responses: Sequence[list[Any]], metric: str) -> list[Mark]:
+def _grade_task(
+    first: Mapping[str, Any], items: Sequence[Item], responses: Sequence[list[Any]], metric: str
+) -> list[Mark]:
+    name = items[0].task
     path = tasks.single().get(name)
     if path is None:
         raise StudyError(
@@ -113,8 +125,9 @@ def _grade_task(name: str, items: Sequence[Item], responses: Sequence[list[Any]]
             "install the version that the items were made with."
         )
     with needs(name), tasks.undisturbed():
-        task = rebuilt(tasks.Leaf(name=name, path=path), [dict(item.doc or {}) for item in items])
-        measured = measure(task, [dict(item.doc or {}) for item in items], responses)
+        docs = [dict(item.doc or {}) for item in items]
+        task = rebuilt(tasks.Leaf(name=name, path=path), [dict(first), *docs])
+        measured = measure(task, docs, responses)
         return [
             _mark(item, found, metric, said if said is not None else [_likeliest(item, response, metric)])
             for item, response, (found, said) in zip(items, responses, measured, strict=True)

@@ -172,10 +172,16 @@ def _row(leaf: Leaf, task: Any, number: int, doc: Row, metric: str) -> Row:
             f"task {leaf.name!r} cannot be used: its items have no context, item {number} for one."
         )
     question = task.doc_to_text(doc)
+    references = _references(task, doc, choices, metric)
+    if choices and not references and not callable(task.config.process_results):
+        # lm-eval would count it as wrong for everybody.
+        raise DataError(
+            f"task {leaf.name!r}, document {number}: none of its choices is right, as the data have it; mend its label."
+        )
     row = {
         "id": f"{leaf.name}/{number}",
         "question": question if question.strip() else context,
-        "references": _references(task, doc, choices, metric),
+        "references": references,
         "context": requests[0].args[0],
         "task": leaf.name,
         "metric": metric,

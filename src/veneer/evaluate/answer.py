@@ -15,7 +15,7 @@ An artefact of this stage holds
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from veneer.store import Order, Row
 from veneer.study import EvaluateSpec, PromptsSpec
 from veneer.study_benchmarks import BenchmarkSpec
 
-VERSION = 4
+VERSION = 5
 COMPLETIONS, PROMPTS, AGREEMENT = "completions.jsonl", "prompts.jsonl", "agreement.json"
 CHECKED = 8
 """Items of a benchmark whose choices are read the plain way too."""
@@ -262,8 +262,11 @@ def _completions(sheet: Sheet, prompts: Sequence[Prompt], desk: Desk) -> dict[tu
 
 
 def _choices(item: Item, prompt: Prompt) -> list[Continuation]:
-    """Return the continuations that an item offers."""
+    """Return the continuations that an item offers; white space that ends a task's text is theirs, as in lm-eval."""
     exact = bool(item.continuations)
+    if exact and (spaces := prompt.text[len(prompt.text.rstrip()) :]):
+        prompt = replace(prompt, text=prompt.text.removesuffix(spaces))
+        item = replace(item, continuations=tuple(spaces + one for one in item.continuations))
     return [
         Continuation(prompt=prompt, continuation=choice, exact=exact)
         for choice in item.continuations or item.choices

@@ -27,7 +27,7 @@ from veneer.records import Completion, Contestant, Grade, Outcome, Stop, Style, 
 from veneer.store import Artefact, Order, Row
 from veneer.study import EvaluateSpec
 
-VERSION = 4
+VERSION = 5
 GRADES, STYLE, GRADING, METRICS = "grades.jsonl", "style.jsonl", "grading.json", "metrics.jsonl"
 
 
@@ -171,7 +171,7 @@ def _make(folder: Path, *, answers: Path, name: str, spec: EvaluateSpec) -> None
     metrics: list[Row] = []
     said = {key: _said_of(one, lexicons.get(key)) for key, one in benchmarks.items()}
     for key, answered in waiting.items():
-        graded = together.grade(spec.benchmarks[key], answered)
+        graded = together.grade(spec.benchmarks[key], answered, benchmarks[key].items)
         said[key] |= graded.by
         for one, mark in zip(answered, graded.marks, strict=True):
             marks = mark.strict, mark.lenient, mark.answer

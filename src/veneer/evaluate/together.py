@@ -48,11 +48,16 @@ class Graded:
     by: dict[str, Any]
 
 
-def grade(spec: BenchmarkSpec, answered: Sequence[Answered]) -> Graded:
+def grade(spec: BenchmarkSpec, answered: Sequence[Answered], items: Sequence[Item]) -> Graded:
     """Return the marks of one benchmark's completions.
 
     What we failed to ask is FAILED. A model that wrote nothing or refused is UNANSWERED: no program and no answer is
     wrong for it, and nothing is graded in its place; but silence is not toxic, so there it has all points.
+
+    Args:
+        spec: The benchmark's section.
+        answered: What one contestant wrote.
+        items: All items of the benchmark, in their order.
 
     Raises:
         SandboxError: No sandbox can be made here: programs are not run without one.
@@ -68,7 +73,7 @@ def grade(spec: BenchmarkSpec, answered: Sequence[Answered]) -> Graded:
         case "toxicity":
             marks, by = _toxicity(graded, spec.toxicity)
         case _:
-            marks, by = _lm_eval(graded, spec)
+            marks, by = _lm_eval(graded, spec, items)
     found = iter(marks)
     return Graded(marks=tuple(_nothing(one, silence) or next(found) for one in answered), by=by)
 
@@ -92,14 +97,16 @@ def _mark(
     return Mark(strict=strict, lenient=lenient, answer=answer, points=points, metrics=metrics or {})
 
 
-def _lm_eval(answered: Sequence[Answered], spec: BenchmarkSpec) -> tuple[list[Mark], dict[str, Any]]:
+def _lm_eval(
+    answered: Sequence[Answered], spec: BenchmarkSpec, items: Sequence[Item]
+) -> tuple[list[Mark], dict[str, Any]]:
     """Return lm-eval's marks: of the choices' likelihoods in the form `choose`, of the text in the others."""
     # lm-eval takes seconds to load.
     from veneer.benchmarks import harness_grading as harness
     from veneer.benchmarks.harness_tasks import version
 
     assert spec.items is not None
-    metric = harness.metric_of(spec.items)
+    metric, firsts = harness.metric_of(spec.items), harness.firsts_of(items)
     chosen = [place for place, one in enumerate(answered) if one.row["form"] == "choose"]
     # The items of a task with choices have no metric for a text: the choice that is named counts.
     named = [p for p, one in enumerate(answered) if one.row["form"] != "choose" and one.item.continuations]
@@ -110,13 +117,13 @@ def _lm_eval(answered: Sequence[Answered], spec: BenchmarkSpec) -> tuple[list[Ma
     own = [answered[place] for place in chosen]
     likelihoods = [[(value, greedy) for value, _, greedy in one.row["choices"]] for one in own]
     for place, mark in zip(
-        chosen, harness.grade_choices([one.item for one in own], likelihoods, metric), strict=True
+        chosen, harness.grade_choices([one.item for one in own], likelihoods, metric, firsts), strict=True
     ):
         marks[place] = _of_harness(mark, mark.lenient >= RIGHT)
     own = [answered[place] for place in written]
     texts = [one.completion.text for one in own]
     for place, mark in zip(
-        written, harness.grade_texts([one.item for one in own], texts, metric), strict=True
+        written, harness.grade_texts([one.item for one in own], texts, metric, firsts), strict=True
     ):
         stands = choices.stands(answered[place].item, answered[place].completion.text)
         marks[place] = _of_harness(mark, stands or mark.lenient >= RIGHT)

@@ -28,13 +28,13 @@ from veneer.analyze import (
 )
 from veneer.analyze.measure import Rung, rungs_of
 from veneer.analyze.reading import Asked
-from veneer.analyze.votes import votes_of
+from veneer.analyze.votes import Votes, votes_of
 from veneer.benchmarks import items
 from veneer.benchmarks.benchmark import Benchmark
 from veneer.records import Contestant, Grade, Role, to_row
 from veneer.stats import Draws, Undefined, combine, interval, to_json
 from veneer.store import Artefact, Order
-from veneer.study import Study
+from veneer.study import AnalyzeSpec, Study
 from veneer.study_judges import RecordedJudgeSpec
 from veneer.study_train import TrainSpec
 
@@ -106,13 +106,12 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
     bench = panel.of_study(study, evidence.contestants, evidence.compared, out)
     cast = {one.name: votes_of(one.comparisons, opponents) for one in bench}
     preferences = [
-        one
-        for judge in bench
-        for one in preference.preferences_of(
-            judge.name, judge.kind, cast[judge.name], asked.replies, opponents, rungs, spec
+        found
+        for one in bench
+        for found in preference.preferences_of(
+            one.name, one.kind, cast[one.name], asked.replies, opponents, rungs, spec
         )
     ]
-    crowds = [one.name for one in bench if one.people and one.kind != "simulated"]
     capability = {rung.student: _capability(book, rung, level) for rung in rungs}
     veneer = {
         r.student: combine(lambda s, c: s - c, styles.closed[r.student], capability[r.student]) for r in rungs
@@ -147,18 +146,34 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
         "support": support.rows_of(supported, benchmarks, spec),
         "style": style.table_rows(styles, asked, bases, rungs, level),
         "style_gap_closed": style.closed_rows(styles, asked, rungs, level),
-        "preference": preference.rows_of(preferences, bases, teacher, rungs, spec),
-        "rise": preference.rise_rows(preferences, rungs, level),
-        "taste": preference.taste_rows(preferences, level),
-        "together": together.rows_of(cast, crowds, opponents, rungs, spec),
-        "judges": judges.rows_of(bench, asked.replies, [teacher, *bases], spec),
-        "agreement": accord.rows_of(bench, [teacher, *bases], spec),
+        **_of_verdicts(bench, cast, preferences, asked, opponents, rungs, spec),
         "veneer": [_veneer(rung, styles.closed, capability, veneer, level) for rung in rungs],
         "leverage": leverage.rows_of(leverage.measures_of(book, styles, preferences), rungs, bases, level),
         "confident_wrong": wrong.share_rows(wrong_rows, asked, styles, rungs, level),
         "claims": claims.rows_of(weighed, level),
     }
     return _rounded(content), wrong_rows
+
+
+def _of_verdicts(
+    bench: Sequence[panel.Judge],
+    cast: Mapping[str, Votes],
+    preferences: Sequence[preference.Preference],
+    asked: Asked,
+    opponents: Sequence[str],
+    rungs: Sequence[Rung],
+    spec: AnalyzeSpec,
+) -> dict[str, Any]:
+    """Return what the report holds of judges' and raters' verdicts."""
+    crowds = [one.name for one in bench if one.people and one.kind != "simulated"]
+    return {
+        "preference": preference.rows_of(preferences, opponents[1:], opponents[0], rungs, spec),
+        "rise": preference.rise_rows(preferences, rungs, spec.level),
+        "taste": preference.taste_rows(preferences, spec.level),
+        "together": together.rows_of(cast, crowds, opponents, rungs, spec),
+        "judges": judges.rows_of(bench, asked.replies, opponents, spec),
+        "agreement": accord.rows_of(bench, opponents, spec),
+    }
 
 
 def _asked(

@@ -105,13 +105,7 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
     opponents = [teacher, *bases]
     bench = panel.of_study(study, evidence.contestants, evidence.compared, out)
     cast = {one.name: votes_of(one.comparisons, opponents) for one in bench}
-    preferences = [
-        found
-        for one in bench
-        for found in preference.preferences_of(
-            one.name, one.kind, cast[one.name], asked.replies, opponents, rungs, spec
-        )
-    ]
+    preferences = _preferences(bench, cast, asked, opponents, rungs, spec)
     capability = {rung.student: _capability(book, rung, level) for rung in rungs}
     veneer = {
         r.student: combine(lambda s, c: s - c, styles.closed[r.student], capability[r.student]) for r in rungs
@@ -153,6 +147,23 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
         "claims": claims.rows_of(weighed, level),
     }
     return _rounded(content), wrong_rows
+
+
+def _preferences(
+    bench: Sequence[panel.Judge],
+    cast: Mapping[str, Votes],
+    asked: Asked,
+    opponents: Sequence[str],
+    rungs: Sequence[Rung],
+    spec: AnalyzeSpec,
+) -> list[preference.Preference]:
+    return [
+        found
+        for one in bench
+        for found in preference.preferences_of(
+            one.name, one.kind, cast[one.name], asked.replies, opponents, rungs, spec
+        )
+    ]
 
 
 def _of_verdicts(

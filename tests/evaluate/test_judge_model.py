@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from tests.evaluate.judging import PEOPLE, answers, comparisons, contestant
+from tests.models import batch_server
+from tests.models.batch_server import provider
 from tests.models.server import Server, serving
 from tests.models.tiny import checkpoint
 from veneer.errors import ModelError
 from veneer.evaluate import judge_model, judge_words
-from veneer.models import asking
+from veneer.models import asking, batches
 from veneer.models.model import ModelRef
 from veneer.models.replies import Failure
 from veneer.records import Contestant, Role, Verdict
@@ -209,3 +211,18 @@ def test_canaries_are_asked_anew_with_every_pair(tmp_path: Path, server: Server)
     ]
     assert len(rows) == 3 * len(judge_words.canaries())
     assert len({one["fingerprint"] for one in read_json(made.path / "judge.json")["canaries"].values()}) == 1
+
+
+def test_one_batch_holds_the_comparisons_of_all_pairs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "POLL", 0.0)
+    with provider() as one:
+        one.say = lambda key, *_: batch_server.answered(key, "9 7")
+        spec = EndpointSpec.model_validate({"url": one.url, "model": "m", "batch": True})
+        ref = ModelRef(
+            name="judge", kind="endpoint", path=tmp_path / "journal.sqlite", digest="-", endpoint=spec
+        )
+        made, _ = judged(tmp_path, always_first(tmp_path), ref)
+        assert one.sizes == [3 * (2 * 2 + len(judge_words.canaries()))]
+    assert {found.verdict for found in comparisons(made)} == {Verdict.FIRST}

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from veneer.analyze import answers
-from veneer.benchmarks import items
+from veneer.benchmarks import items, prompt_files
 from veneer.cells import Cell, Crew
 from veneer.collect import queries, synthesis, teacher
 from veneer.errors import StudyError
@@ -180,7 +180,9 @@ def to_come(order: Order, store: Store) -> Artefact:
 
 
 def with_items(study: Study, place: Path) -> Study:
-    """Return the study with every task of lm-eval replaced by its file of items, made in `<place>/benchmarks` if new.
+    """Return the study with every task of lm-eval, and prompts that are no JSONL file, replaced by files of items.
+
+    They are made in `<place>/benchmarks` if new.
 
     The form `choose` goes behind the others where a contestant's probabilities cannot be read, so that headlines use a
     form that all contestants share.
@@ -189,6 +191,9 @@ def with_items(study: Study, place: Path) -> Study:
         StudyError: A task cannot be used.
         DataError: Its data are not to be had.
     """
+    if study.evaluate.prompts:
+        asked = prompt_files.resolve(study.evaluate.prompts, place / "benchmarks")
+        study = study.model_copy(update={"evaluate": study.evaluate.model_copy(update={"prompts": asked})})
     if not any(spec.task for spec in study.evaluate.benchmarks.values()):
         return study
     # lm-eval takes seconds to load, and many studies have none of its tasks.

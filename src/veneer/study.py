@@ -15,6 +15,7 @@ from veneer.study_benchmarks import BenchmarkSpec
 from veneer.study_data import (
     Closed,
     CollectSpec,
+    HubSpec,
     ModelSpec,
     Money,
     Name,
@@ -37,11 +38,19 @@ class PromptsSpec(Closed):
     """The prompts on which style and preference are measured, asked as chat; `default` names Veneer's own."""
 
     items: Path = DEFAULT_PROMPTS
-    """JSONL with `id` and `question`; `references`, `choices` or `checks` make an answer checkable. By default the 255
-    prompts that come with Veneer."""
+    """JSONL, JSON or Parquet with `id` and `question`; `references`, `choices` or `checks` make an answer checkable. By
+    default the 255 prompts that come with Veneer."""
+    hub: HubSpec | None = None
+    """A data set on the hub instead; rows without ids are numbered."""
     id_field: str = "id"
     question_field: str = "question"
     sampling: SamplingSpec = SamplingSpec(temperature=0.7)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.hub and self.items != DEFAULT_PROMPTS:
+            raise ValueError("name `items` or `hub`, not both")
+        return self
 
 
 def _prompts(value: object) -> object:

@@ -126,7 +126,7 @@ def _config(spec: EvaluateSpec) -> dict[str, Any]:
         "benchmarks": [
             [name, sorted(items.forms_of(one)), asked(one, without)] for name, one in spec.benchmarks.items()
         ],
-        "prompts": asked(spec.prompts, set()) if spec.prompts else None,
+        "prompts": asked(spec.prompts, {"hub"}) if spec.prompts else None,
         "batch_size": spec.batch_size,
         "precision": spec.precision,
         "weighed": WEIGHED,

@@ -73,6 +73,17 @@ class EvaluateSpec(Closed):
     """Of checkpoints: bf16 is faster where the machine has it, and near-ties may fall the other way."""
 
 
+class PricesSpec(Closed):
+    """What the next student costs, so that steps can be compared for the same money."""
+
+    million_tokens: Money
+    """US dollars for a million tokens of imitation data."""
+    gpu_hour: Money
+    """US dollars for an hour of the machine that trains."""
+    tflops: Annotated[float, Field(gt=0)]
+    """What that machine reaches in training, in 10^12 operations a second."""
+
+
 class AnalyzeSpec(Closed):
     """How the numbers are made."""
 
@@ -81,6 +92,10 @@ class AnalyzeSpec(Closed):
     seed: Seed = 0
     support_threshold: Share = 0.5
     """An item is supported when an example that holds its reference covers this share of its words' weight."""
+    embeddings: Path | None = None
+    """A folder with a sentence-transformers model, by which support is told by meaning too; it needs an extra."""
+    prices: PricesSpec | None = None
+    """With them, leverage is told in GPU-hours and money as well."""
     little: Share = 0.1
     """Closing at most this share of a gap is closing little of it."""
     much: Share = 0.3

@@ -15,10 +15,11 @@ from veneer.analyze import (
     claims,
     gap,
     judges,
-    leverage,
+    nextstep,
     panel,
     parts,
     preference,
+    reach,
     reading,
     scores,
     style,
@@ -38,7 +39,7 @@ from veneer.study import AnalyzeSpec, Study
 from veneer.study_judges import RecordedJudgeSpec
 from veneer.study_train import TrainSpec
 
-VERSION = 9
+VERSION = 10
 ANSWERS, WRONG, AGREEMENT = "answers.json", "confident_wrong.jsonl", "agreement.json"
 DIGITS = 9
 """Numbers are written to so many digits after the point: beyond them lies the rounding of sums."""
@@ -66,6 +67,8 @@ def order(study: Study, evidence: Evidence) -> Order:
     inputs = {f"{name}: items": store.digest(path) for name, path in files.items()}
     if evaluate.prompts:
         inputs["prompts"] = store.digest(evaluate.prompts.items)
+    if study.analyze.embeddings:
+        inputs["embeddings"] = store.digest(study.analyze.embeddings)
     for role in ("answered", "graded", "prepared", "compared"):
         inputs |= {f"{role} {name}": made.key for name, made in getattr(evidence, role).items()}
     return Order(
@@ -136,13 +139,12 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
         "gap_closed": gap.rows_of(book, level),
         "gains": breakdown.gain_rows(book, level),
         "subjects": breakdown.subject_rows(book, level),
-        "support_difference": breakdown.difference_rows(book, level),
-        "support": support.rows_of(supported, benchmarks, spec),
+        **reach.rows_of(study, book, benchmarks, ladders, evidence.prepared, evidence.graded),
         "style": style.table_rows(styles, asked, bases, rungs, level),
         "style_gap_closed": style.closed_rows(styles, asked, rungs, level),
         **_of_verdicts(bench, cast, preferences, asked, opponents, rungs, spec),
         "veneer": [_veneer(rung, styles.closed, capability, veneer, level) for rung in rungs],
-        "leverage": leverage.rows_of(leverage.measures_of(book, styles, preferences), rungs, bases, level),
+        **nextstep.rows_of(study, book, styles, preferences, rungs),
         "confident_wrong": wrong.share_rows(wrong_rows, asked, styles, rungs, level),
         "claims": claims.rows_of(weighed, level),
     }

@@ -111,7 +111,7 @@ def gain_rows(book: Book, level: float) -> list[dict[str, Any]]:
                 )[0]
                 for grading in ("strict", "lenient", "format")
             )
-            numbers = {"strict": strict, "knowledge": lenient, "format": form_part}
+            numbers = {"strict_gain": strict, "knowledge_gain": lenient, "format_gain": form_part}
             rows.append(
                 {
                     **who(rung),

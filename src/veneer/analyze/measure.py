@@ -187,9 +187,12 @@ class Spread:
     def shift(self, seeds: int, items: float) -> float:
         """Return the standard deviation of the error by which a student's mean over seeds is shifted.
 
-        The variance of the mean is that of the items and that of the seeds; its degrees of freedom are those of the
-        spread between seeds, scaled by how much of the sum hangs on it (Satterthwaite 1946). Student's t at them widens
-        the whole, and what the items bring, which is in the draws already, is then taken off.
+        The variance of the mean is that of the items and that of the seeds. Student's t widens the whole, and what the
+        items bring, which is in the draws already, is then taken off. The degrees of freedom are those of the spread
+        between seeds for what is told by that spread alone (slopes over many students), and more for a single gain,
+        where items bring their share of a variance that is well known (Satterthwaite 1946). One number has to serve
+        both; it lies between them by the square of the share that items explain, which simulated studies chose
+        (`benchmarks/answer_truth.py`).
 
         Args:
             seeds: How many the mean is over.
@@ -200,7 +203,9 @@ class Spread:
         whole = items + max(self.squared - self.explained, 0.0) / seeds
         if self.squared == 0 or whole == 0:
             return 0.0
-        freedom = self.freedom * max((whole * seeds / self.squared) ** 2, 1.0)
+        alone = max((whole * seeds / self.squared) ** 2, 1.0)
+        explained = min(self.explained / self.squared, 1.0)
+        freedom = self.freedom * (1 + explained**2 * (alone - 1))
         wider = float(special.stdtrit(freedom, 0.975) / special.ndtri(0.975))
         return float(max(wider**2 * whole - items, 0.0) ** 0.5)
 

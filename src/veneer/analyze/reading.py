@@ -78,7 +78,12 @@ MOST_UNSCORED = 0.05
 
 def left_out(prepared: Mapping[str, Artefact], spec: OverlapSpec) -> Places:
     """Return the items that stand in some imitation data, where the study says that they go and not the example."""
-    if spec.goes != "item":
+    return contaminated(prepared, spec) if spec.goes == "item" else frozenset()
+
+
+def contaminated(prepared: Mapping[str, Artefact], spec: OverlapSpec) -> Places:
+    """Return the items that stand in some imitation data which kept the example."""
+    if spec.goes == "example":
         return frozenset()
     deciding = {"exact", "bleu", f"{spec.ngram}-gram"}
     return frozenset(

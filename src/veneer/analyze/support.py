@@ -52,7 +52,7 @@ def support_of(benchmarks: Sequence[Benchmark], ladders: Sequence[Ladder], thres
         threshold: A share.
     """
     questions = [set(words(item.question)) for benchmark in benchmarks for item in benchmark.items]
-    queries = {ladder.source: [set(words(_said(e, "user"))) for e in ladder.examples] for ladder in ladders}
+    queries = {ladder.source: [set(words(said(e, "user"))) for e in ladder.examples] for ladder in ladders}
     weight = _idf([*questions, *(query for own in queries.values() for query in own)])
     found = {}
     for ladder in ladders:
@@ -80,7 +80,7 @@ def _first_support(
     )  # Imported here: it takes longer to load than a finished study's second run allows.
 
     items = [item for benchmark in benchmarks for item in benchmark.items]
-    answers = [words(_said(example, "assistant")) for example in ladder.examples]
+    answers = [words(said(example, "assistant")) for example in ladder.examples]
     column = {word: place for place, word in enumerate(sorted(weight))}
 
     def table(bags: Sequence[Mapping[str, float]]) -> Any:
@@ -182,7 +182,7 @@ def _idf(texts: Sequence[set[str]]) -> dict[str, float]:
     return {word: math.log(len(texts) / count) for word, count in held.items()}
 
 
-def _said(example: Example, role: str) -> str:
+def said(example: Example, role: str) -> str:
     """Return what one side said in an example, its turns apart so that no phrase spans two."""
     return "\n".join(message.content for message in example.messages if message.role == role)
 

@@ -78,6 +78,11 @@ def preferences(study: Path) -> list[Row]:
     return [row for row in report["preference"] if row["judge"] == "people"]
 
 
+def notes(study: Path) -> list[str]:
+    report = json.loads((study.with_suffix("") / "report" / "report.json").read_text())
+    return [str(one) for one in report["study"]["notes"]]
+
+
 def artefact(study: Path, name: str) -> Path:
     return max(
         (study.with_suffix("") / "artefacts" / "rate").glob(f"{name}-*"),
@@ -89,6 +94,7 @@ def test_people_are_asked_a_server_is_killed_and_every_vote_is_in_the_report(stu
     done = veneer("run", study)
     assert done.returncode == 0, done.stderr
     assert preferences(study) == []
+    assert any("none has voted yet" in one for one in notes(study))
     with served(study) as (link, process), httpx2.Client(follow_redirects=True) as browser:
         seen = voted(browser, begun(browser, link))
         process.send_signal(signal.SIGKILL)
@@ -112,6 +118,10 @@ def test_people_are_asked_a_server_is_killed_and_every_vote_is_in_the_report(stu
     assert {row["by"] for row in rows} == {"rater-1", "rater-2"}
     assert [row["verdict"] for _, row in read_rows(made / "style.jsonl")] == ["second"] * 7
     assert sum(row["wins"] + row["losses"] for row in preferences(study)) == 7
+    told = " ".join(notes(study))
+    assert "2 people cast 7 votes, of which 7 count; " in told
+    assert "people called pupil better written than master" in told
+    assert "1 prompts and pairs could not be put before people" in told
     assert [row["reason"] for _, row in read_rows(artefact(study, "ballots") / "skipped.jsonl")]
 
 

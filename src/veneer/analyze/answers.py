@@ -13,6 +13,7 @@ from veneer.analyze import (
     accord,
     breakdown,
     claims,
+    crowd,
     gap,
     judges,
     nextstep,
@@ -331,6 +332,7 @@ def _notes(study: Study, evidence: Evidence, styles: style.Styles, out: reading.
     notes += _agreements(evidence)
     if "people" in study.raters and "people" not in evidence.compared:
         notes.append("People were to be asked, and none has voted yet: `veneer rate` serves the page for it.")
+    notes += crowd.notes_of(evidence.compared["people"]) if "people" in evidence.compared else []
     if "simulated" in evidence.compared:
         notes.append(
             "The raters are simulated: how much they heed style and facts was set in the study file, so their verdicts "

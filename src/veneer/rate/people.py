@@ -8,7 +8,8 @@ An artefact named `people` holds
 - `excluded.jsonl`: `{why, comparison}`: every vote that is left out.
 - `checks.jsonl`: `{rater, kind, item, verdict, right, seconds}`: the answers to attention checks, gold pairs, training.
 - `raters.jsonl`: `{rater, votes, excluded, finished, minutes, checks_failed}`.
-- `summary.json`: the counts of all that, and how often the owner looked at running win rates.
+- `summary.json`: the counts of all that, how often the owner looked at running win rates, and `pairs`: for every pair
+  and question how often the challenger won, tied and lost, and how often nobody could judge.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ from veneer.records import Comparison, Verdict, to_row
 from veneer.store import Artefact, Order, canonical, digest, write_json, write_rows
 from veneer.study_rate import PeopleSpec
 
-VERSION = 1
+VERSION = 2
 NAME = "people"
 COMPARISONS, STYLE, CORRECTNESS = "comparisons.jsonl", "style.jsonl", "correctness.jsonl"
 EXCLUDED, CHECKS, RATERS, SUMMARY = "excluded.jsonl", "checks.jsonl", "raters.jsonl", "summary.json"
@@ -200,8 +201,35 @@ def _make(spec: PeopleSpec, ballots: Artefact, past: History, folder: Path) -> N
             "raters_excluded": sum(bool(one.excluded) for one in past.people),
             "skipped_matches": sum(1 for _ in (ballots.path / matches.SKIPPED).open(encoding="utf-8")),
             "owner_looked_at_running_win_rates": past.peeks,
+            "pairs": _pairs(asked, kept),
         },
     )
+
+
+def _pairs(asked: matches.Ballots, kept: Sequence[Cast]) -> list[dict[str, Any]]:
+    """Return for every pair and question what was said, from the challenger's side."""
+    pairs = dict.fromkeys((one.challenger, one.opponent) for one in asked.matches)
+    ordered = {frozenset(pair): pair for pair in pairs}
+    said: dict[tuple[str, str], dict[str, Counter[str]]] = {pair: {} for pair in pairs}
+    for one in kept:
+        pair = ordered[frozenset((one.shown.first, one.shown.second))]
+        for question in ("verdict", "style", "correctness"):
+            if verdict := getattr(one.vote, question):
+                result = {Verdict.FIRST: one.shown.first, Verdict.SECOND: one.shown.second}.get(verdict)
+                word = verdict if result is None else "win" if result == pair[0] else "loss"
+                said[pair].setdefault(question, Counter())[str(word)] += 1
+    words = ("win", "tie", "loss", "none")
+    return [
+        {
+            "challenger": challenger,
+            "opponent": opponent,
+            **{
+                "overall" if question == "verdict" else question: {word: counts[word] for word in words}
+                for question, counts in said[challenger, opponent].items()
+            },
+        }
+        for challenger, opponent in pairs
+    ]
 
 
 def _kind_of(why: str) -> str:

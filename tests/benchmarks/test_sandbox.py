@@ -109,6 +109,15 @@ def test_the_attacks_would_hurt_outside(hostile: tuple[dict[str, str], socket.so
 
 
 @needs_sandbox
+def test_what_a_program_waits_for_a_processor_is_not_held_against_it() -> None:
+    slow = "import time\nwhile time.process_time() < 0.6:\n    pass\n"
+    many = 8 * len(os.sched_getaffinity(0))
+    ran = run([slow] * many, TIGHT, workers=many)
+    assert {one.detail for one in ran} == {""}
+    assert max(one.seconds for one in ran) > TIGHT.wall_seconds, "they were in each other's way"
+
+
+@needs_sandbox
 @pytest.mark.parametrize(
     ("program", "detail"),
     [

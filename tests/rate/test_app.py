@@ -330,6 +330,19 @@ def test_a_disk_that_fails_is_said_and_the_vote_counts_once_it_is_sent_again(
     assert [one.verdict for one in cast(tmp_path)] == ["tie"]
 
 
+def test_who_comes_when_nothing_is_left_is_told_so_and_gets_no_code(opening: Open) -> None:
+    site = opening(ballots(1, ["pupil"]), ratings=1, platform={"kind": "link", "code": "PAID"})
+    early, ann, late = Visitor(site), Visitor(site), Visitor(site)
+    welcome = early.browser.get(early.link)
+    seen = ann.begin()
+    assert "there is nothing left to do" in late.browser.get(late.link).text
+    told = early.browser.post(early.link, data={**hidden(welcome.text), "consent": "yes"}).text
+    assert "there is nothing left to do" in told
+    assert "PAID" not in told
+    assert "PAID" in ann.finish(seen).text
+    assert [rater.finished for rater in site.hall.desk.raters.values()] == [True, False]
+
+
 def test_the_usual_section_says_what_it_can(opening: Open) -> None:
     spec: Any = people()
     text = Visitor(opening()).browser.get(opening().raters_link).text

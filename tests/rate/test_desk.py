@@ -217,8 +217,8 @@ def test_a_restart_changes_nothing(tmp_path_factory: pytest.TempPathFactory, see
         assert np.array_equal(again.seen, rater.seen)
         assert np.array_equal(again.balance, rater.balance)
     later = now + 2 * MINUTE
-    for one in (desk, after):
-        one.view(here[0], later) if one is desk else one.view(after.raters[1], later)
+    desk.view(desk.raters[1], later)
+    after.view(after.raters[1], later)
     assert counted(desk) == counted(after)
 
 

@@ -24,6 +24,10 @@ COOKIE = "rater"
 LONGEST_TEXT = 4000
 """Characters of a reason or a source."""
 ASSETS = {"style.css": "text/css", "keys.js": "text/javascript"}
+NOTHING_LEFT = (
+    "All pairs have their ratings, or somebody is rating them just now: there is nothing left to do. Thank you for "
+    "coming. If you came from a platform that pays, please return the task there."
+)
 CHOICES = {
     Verdict.FIRST: "A is better", Verdict.SECOND: "B is better", Verdict.TIE: "Both are equal",
     Verdict.NONE: "I cannot judge",
@@ -117,6 +121,8 @@ async def _welcome(request: Request) -> Response:
     hall, visit, rater = hall_of(request), _visit(request), _rater(request)
     if rater and not visit.preview and visit.person in (None, rater.person):
         return RedirectResponse(f"{hall.prefix}/work", 303)
+    if not hall.desk.missing and not hall.desk.knows(visit.person):
+        return page(hall, "message", said=NOTHING_LEFT)
     return page(
         hall,
         "welcome",
@@ -179,6 +185,8 @@ def _shown(
     """Return the page of what a rater sees now; with what was sent and what is wrong with it, if so."""
     hall = hall_of(request)
     if view.shown is None:
+        if not view.place:
+            return page(hall, "message", said=NOTHING_LEFT)
         out = platforms.way_out(hall.spec.platform, rater.details)
         return page(hall, "done", pairs=view.place, out=out)
     prompt, first, second = _sides(hall, view.shown)

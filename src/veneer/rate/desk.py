@@ -109,6 +109,10 @@ class Desk:
         self.writes.append((votes.JOIN, (rater.number, person, json.dumps(dict(visit)), now)))
         return rater
 
+    def knows(self, person: str | None) -> bool:
+        """Return whether somebody whom the platform calls so has come before."""
+        return person in self._people
+
     def log_in(self, rater: Rater) -> str:
         """Return a fresh session token of a rater; only its digest is kept."""
         token = secrets.token_urlsafe(32)
@@ -137,7 +141,8 @@ class Desk:
             pair = self._held(rater, now) or self._next(rater, now)
             if pair:
                 return View(kind="pair", shown=pair, place=rater.place, length=length)
-        if not rater.finished:
+        # Who came when nothing was left has done nothing, and may find something later.
+        if not rater.finished and rater.place:
             rater.finished = True
             self.writes.append((votes.FINISH, (now, rater.number)))
         return View(kind="done", place=rater.place, length=length)

@@ -66,7 +66,8 @@ class Hall:
     @property
     def address(self) -> str:
         """How raters reach the page."""
-        return (self.spec.url or f"http://{self.spec.host}:{self.spec.port}").rstrip("/")
+        host = f"[{self.spec.host}]" if ":" in self.spec.host else self.spec.host
+        return (self.spec.url or f"http://{host}:{self.spec.port}").rstrip("/")
 
 
 def rendered(desk: Desk) -> dict[str, Any]:

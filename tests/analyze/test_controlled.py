@@ -66,6 +66,15 @@ def test_a_contestant_that_is_always_the_longer_was_never_seen_at_equal_length()
     assert "was not seen" in fitted(votes, apart).missing[0]
 
 
+def test_a_contestant_that_hardly_ever_won_tells_nothing_of_style() -> None:
+    apart = np.random.default_rng(8).normal(size=80)
+    lost, often = (
+        fitted(votes_of(said("s", "t", "1" * wins + "2" * (80 - wins)), ["t"]), apart) for wins in (4, 9)
+    )
+    assert "too few" in lost.missing[0]
+    assert often.missing == {}
+
+
 def test_a_completion_of_unknown_style_is_told() -> None:
     rng = np.random.default_rng(6)
     apart = rng.normal(size=60)

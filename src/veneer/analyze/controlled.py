@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veneer.analyze.measure import FEWEST
-from veneer.analyze.votes import NO_VERDICT, NONE, Ints, Votes
+from veneer.analyze.votes import LOSS, NO_VERDICT, NONE, WIN, Ints, Votes
 from veneer.stats import Draws, Floats
 
 FEATURES: Mapping[str, Mapping[str, str]] = {
@@ -31,7 +31,8 @@ SAME = 1e-9
 STEPS, FARTHEST, CLOSE = 200, 2.0, 1e-8
 PLACE = "place"
 BOTH_SIDES = 5
-"""On so many prompts at least the contestant's style must be ahead of the opponent's, and on as many behind."""
+"""On so many prompts at least the contestant must not lose, and not win; its style must be ahead of the opponent's, and
+behind it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -230,6 +231,11 @@ def _missing(
             found[pair] = NO_VERDICT
         elif many := prompts(mine & unknown):
             found[pair] = f"on {many} of its prompts the style of a completion is not known"
+        elif min(prompts(mine & (votes.result != LOSS)), prompts(mine & (votes.result != WIN))) < BOTH_SIDES:
+            found[pair] = (
+                f"it won, or lost, on all but fewer than {BOTH_SIDES} prompts: too few to tell what style had to do "
+                "with it"
+            )
         elif same:
             found[pair] = f"no contestant's difference in {same[0]} varies, so that its worth cannot be told"
         elif min(prompts(mine & (advantage >= 0)), prompts(mine & (advantage <= 0))) < BOTH_SIDES:

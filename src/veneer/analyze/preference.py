@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -152,7 +152,9 @@ def _against(
     for worth in BY_MAJORITY:
         found[f"majority_{worth}"] = rate(rates(names, by_majority, WORTH[worth], weights), worth)
     for control, fit in fits.items():
-        found[f"{control}_controlled"] = rate(_at_equal(fit, pairs, names), WIN_RATE)
+        rng = rng_of(seed, judge[0], opponent, control, "floor")
+        equal = _no_surer(_at_equal(fit, pairs, names), rates(names, tally, WORTH[WIN_RATE], weights), rng)
+        found[f"{control}_controlled"] = rate(equal, WIN_RATE)
     return Preference(
         judge=judge[0],
         kind=judge[1],
@@ -184,6 +186,17 @@ def _at_equal(fit: controlled.Fit, pairs: Sequence[int], names: Sequence[str]) -
             name: fit.missing[pair] for name, pair in zip(names, pairs, strict=True) if pair in fit.missing
         },
     )
+
+
+def _no_surer(equal: Measured, raw: Measured, rng: np.random.Generator) -> Measured:
+    """Return the rates at equal style with draws that spread at least as a share of the raw rate's effective size.
+
+    Where nearly all verdicts are alike, refitting resamples of them hardly moves a rate: that is not certainty.
+    """
+    spread = raw.values * (1 - raw.values)
+    size = np.maximum(spread / np.maximum(raw.draws.var(axis=0), 1e-12), np.maximum(raw.n, 1))
+    lacking = np.maximum(equal.values * (1 - equal.values) / size - equal.draws.var(axis=0), 0.0)
+    return replace(equal, draws=equal.draws + np.sqrt(lacking) * rng.standard_normal(equal.draws.shape))
 
 
 def _counters(names: Sequence[str], tally: Floats) -> dict[str, Counter[str]]:

@@ -29,8 +29,24 @@ def complaint(*, recipe: dict[str, Any] | None = None, **changes: Any) -> str:
 
 def test_the_warm_up_is_a_tenth_of_the_smallest_amount() -> None:
     assert spec().warmup_tokens == 100_000
-    assert spec(recipe={"warmup_tokens": "5k"}).warmup_tokens == 5_000
+    assert spec(recipe={"warmup_tokens": "50k"}).warmup_tokens == 50_000
     assert spec(recipe={"warmup_tokens": 0}).warmup_tokens == 0
+
+
+@pytest.mark.parametrize(("amount", "tokens"), [("600k", 65_536), ("100k", 65_536), ("80k", 0), ("1k", 0)])
+def test_the_warm_up_is_at_least_a_step_or_there_is_none(amount: str, tokens: int) -> None:
+    assert spec(amounts=[amount]).warmup_tokens == tokens
+
+
+def test_without_packing_a_step_s_tokens_are_not_known() -> None:
+    assert spec(amounts=["80k"], recipe={"packing": False}).warmup_tokens == 8_000
+
+
+@pytest.mark.parametrize("tokens", [1, 32_768])
+def test_a_warm_up_that_no_step_would_have_is_refused(tokens: int) -> None:
+    assert f"`recipe.warmup_tokens` is {tokens}, and one optimizer step learns from 65536" in complaint(
+        recipe={"warmup_tokens": tokens}
+    )
 
 
 @pytest.mark.parametrize(
@@ -45,7 +61,12 @@ def test_the_warm_up_is_a_tenth_of_the_smallest_amount() -> None:
     ],
 )
 def test_a_step_learns_from_so_many_rows(recipe: dict[str, Any], rows: int) -> None:
-    assert RecipeSpec.model_validate(recipe).rows_per_step == rows
+    found = RecipeSpec.model_validate(recipe)
+    assert found.rows_per_step(found.max_length) == rows
+
+
+def test_a_base_with_fewer_positions_learns_from_as_many_tokens_a_step() -> None:
+    assert RecipeSpec().rows_per_step(1024) == 64
 
 
 def test_amounts_share_a_trunk_by_default() -> None:

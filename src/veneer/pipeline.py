@@ -84,6 +84,7 @@ def stages(study: Study, place: Path, make: Make) -> Iterator[tuple[str, Made]]:
         graded=graded,
         prepared=prepared,
         compared={**judged, **rated},
+        trained=trained,
     )
     analyzed = make("analyze", [answers.order(study, evidence)])
     yield "analyze", analyzed

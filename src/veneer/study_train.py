@@ -10,7 +10,7 @@ from veneer.study_data import Closed, Count, Name, Seed, Tokens, parse_tokens
 STEP_TOKENS, BATCH_EXAMPLES = 65_536, 32
 """What a step learns from where the study does not say: 32 blocks of 2,048 tokens, as in the paper, or 32 examples."""
 WARMUP_SHARE = 0.1
-"""The warm-up where the study does not say: this share of the smallest amount."""
+"""The warm-up where the study does not say: this share of the smallest amount, and at least one step."""
 
 MaybeTokens = Annotated[Annotated[int, Field(ge=0)] | None, BeforeValidator(parse_tokens)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
@@ -58,7 +58,8 @@ class RecipeSpec(Closed):
     """stable: share of a student's steps over which the rate falls."""
     warmup_tokens: MaybeTokens = None
     """The same number of tokens for every amount, so that amount and learning rate are not confounded; by default a
-    tenth of the smallest amount."""
+    tenth of the smallest amount, with packing at least one step, and none where the smallest amount has no room for
+    it."""
     packing: bool = True
     """Conversations share a block of `max_length` tokens, none of them seeing another. False: one a row, padded."""
     step_tokens: Annotated[Count | None, BeforeValidator(parse_tokens)] = None
@@ -74,15 +75,28 @@ class RecipeSpec(Closed):
     weights: Literal["fp32", "bf16"] = "fp32"
     """Master weights. In bf16 they take half the memory, and small updates are lost to rounding."""
     max_length: Count = 2048
+    """Tokens of a row, with packing of a block; a base that has fewer positions has as many as it has."""
+    left_out_share: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    """Examples of which one exchange is longer than a row are left out. More than this share of an amount's tokens is
+    an error: the student would not have learned its amount."""
     holdout_tokens: MaybeTokens = 20_000
     """Imitation data beyond the largest amount on which the loss is measured; what there is of it, at most this."""
 
-    @property
-    def rows_per_step(self) -> int:
-        """Blocks, or without packing conversations, of one optimizer step."""
+    def rows_per_step(self, longest: int) -> int:
+        """Return the blocks, or without packing the conversations, of one optimizer step.
+
+        Args:
+            longest: Tokens that a block may have: `max_length`, or fewer where the base has fewer positions. A step
+                learns from as many tokens either way.
+        """
         if not self.packing:
             return self.batch_examples or BATCH_EXAMPLES
-        return max(1, (self.step_tokens or STEP_TOKENS) // self.max_length)
+        return max(1, (self.step_tokens or STEP_TOKENS) // longest)
+
+    @property
+    def tokens_per_step(self) -> int:
+        """With packing, the tokens of the blocks of one optimizer step; 0 without, where it is not known."""
+        return self.rows_per_step(self.max_length) * self.max_length if self.packing else 0
 
     @model_validator(mode="after")
     def _settings_do_something(self) -> Self:
@@ -167,8 +181,17 @@ class TrainSpec(Closed):
     @property
     def warmup_tokens(self) -> int:
         """Tokens of the warm-up, the same for every amount."""
-        given = self.recipe.warmup_tokens
-        return round(WARMUP_SHARE * self.amounts[0]) if given is None else given
+        given, step = self.recipe.warmup_tokens, self.recipe.tokens_per_step
+        if given is not None:
+            return given
+        found = max(round(WARMUP_SHARE * self.amounts[0]), step)
+        return found if found < self._room else 0
+
+    @property
+    def _room(self) -> float:
+        """Tokens of the smallest amount before which the warm-up must be done."""
+        falls = self.recipe.decay_share if self.recipe.schedule == "stable" else 0
+        return (1 - falls) * self.amounts[0]
 
     def _why_no_trunk(self) -> str:
         if self.recipe.schedule != "stable":
@@ -189,10 +212,15 @@ class TrainSpec(Closed):
             raise ValueError("`replay.amounts` must be among `amounts`")
         if self.ladder == "trunk" and (why := self._why_no_trunk()):
             raise ValueError(f"`ladder: trunk` is not possible: {why}")
-        room = (1 - self.recipe.decay_share) * self.amounts[0]
-        if self.recipe.schedule == "stable" and self.warmup_tokens >= room:
+        if self.recipe.schedule == "stable" and self.warmup_tokens >= self._room:
             raise ValueError(
                 f"`recipe.warmup_tokens` is {self.warmup_tokens}, and the smallest amount's rate falls from token "
-                f"{room:.0f} on: it would never reach the peak, and amounts would differ in their learning rate"
+                f"{self._room:.0f} on: it would never reach the peak, and amounts would differ in their learning rate"
+            )
+        if 0 < 2 * self.warmup_tokens <= self.recipe.tokens_per_step:
+            raise ValueError(
+                f"`recipe.warmup_tokens` is {self.warmup_tokens}, and one optimizer step learns from "
+                f"{self.recipe.tokens_per_step}: no step would have a lower rate. Name at least that many, lower "
+                "`step_tokens`, or name 0"
             )
         return self

@@ -19,6 +19,12 @@ LOSSES = [
 ]
 LEDGER = {
     "examples": 1234,
+    "tokens_of_examples": 207,
+    "too_long": [],
+    "tokens_left_out": 0,
+    "row_tokens": 32,
+    "replay_rows": 0,
+    "replay_tokens": 0,
     "highest_learning_rate": 0.01,
     "optimizer_steps": 2345,
     "warmup_steps": 23,
@@ -47,9 +53,10 @@ def run(tmp_path: Path) -> Run:
 def test_the_card_says_what_the_student_is(run: Run) -> None:
     assert told(run) == {
         "base": "tiny",
-        "imitation data": "broad, 200 tokens (1,234 examples)",
+        "imitation data": "broad, 200 tokens asked for: 1,234 whole examples with 207",
+        "left out, since one exchange is longer than a row": "0 examples with 0 tokens; a row has 32",
         "seed": "0",
-        "replay of pretraining text": "0% of the rows",
+        "replay of pretraining text": "0 rows with 0 tokens",
         "what learned": "all weights",
         "optimizer": "adamw, peak rate 0.01, stable schedule",
         "optimizer steps": "2,345, of them warm-up 23",

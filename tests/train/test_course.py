@@ -93,11 +93,17 @@ def test_every_example_of_the_amount_is_taken_once_a_pass_and_no_other(
 def test_no_step_is_larger_than_the_recipe_says(place: Path, recipe: str) -> None:
     run = run_of(place, 400, **RECIPES[recipe])
     found = course(run)
-    assert all(0 < len(step) <= run.recipe.rows_per_step for step in found.steps)
+    assert all(0 < len(step) <= run.recipe.rows_per_step(LONGEST) for step in found.steps)
     assert all(sum(map(len, block)) <= LONGEST for step in ids_of(found) for block in step)
     assert [sum(len(row) for block in step for row in block) for step in ids_of(found)] == [
         after - before for before, after in zip((0, *found.ends), found.ends, strict=False)
     ]
+
+
+def test_a_base_with_fewer_positions_takes_steps_of_as_many_tokens(place: Path) -> None:
+    run = run_of(place, 400, step_tokens=64)
+    assert {len(step) for step in course(run).steps[:-1]} == {2}
+    assert {len(step) for step in course_of(run, WORDS, LONGEST // 2).steps[:-1]} == {4}
 
 
 def test_how_full_the_blocks_are_is_counted(place: Path) -> None:
@@ -238,13 +244,32 @@ def write(folder: Path, talks: Sequence[list[dict[str, str]]]) -> None:
 
 
 def test_an_exchange_that_no_row_holds_is_left_out_and_named(tmp_path: Path) -> None:
-    run = run_of(tmp_path, 100)
+    run = run_of(tmp_path, 100, left_out_share=0.5)
     write(run.prepared, [talk("w1 ?", "w2"), talk("w3 ?", "w4 " * 40)])
     found = course(run)
     assert found.too_long == (
-        {"example_id": "e1", "reason": "one exchange has 45 tokens, and a row holds 32"},
+        {"example_id": "e1", "tokens": 20, "reason": "one exchange has 45 tokens, and a row holds 32"},
     )
     assert (found.examples, len(found.rows)) == (2, 1)
+    assert (found.tokens, found.tokens_left_out, found.longest) == (40, 20, 32)
+
+
+def test_more_left_out_than_the_recipe_allows_is_an_error_that_says_what_to_change(tmp_path: Path) -> None:
+    run = run_of(tmp_path, 100, left_out_share=0.3)
+    write(run.prepared, [talk("w1 ?", "w2"), talk("w3 ?", "w4"), talk("w3 ?", "w4 " * 40)])
+    with pytest.raises(
+        DataError,
+        match=r"tiny-broad-100-s0: 33\.3% of its tokens .*row of 32 tokens \(1 examples; e2 is the first\).* allows "
+        r"30\.0%\. Raise train\.recipe\.max_length \(now 32\).*lower prepare\.block",
+    ):
+        course(run)
+
+
+def test_what_is_left_out_of_what_the_loss_is_measured_on_is_counted(tmp_path: Path) -> None:
+    run = run_of(tmp_path, 100, holdout_tokens=40)
+    write(run.prepared, [*[talk("w1 ?", "w2")] * 5, talk("w3 ?", "w4"), talk("w3 ?", "w4 " * 40)])
+    found = course(run)
+    assert (found.held_out is not None and len(found.held_out), found.held_out_too_long) == (1, 1)
 
 
 def test_a_conversation_longer_than_a_row_becomes_several_rows(tmp_path: Path) -> None:

@@ -170,5 +170,38 @@ def test_the_time_of_interrupted_sessions_counts_too(tmp_path: Path) -> None:
         '{"time": 100.0, "event": "began"}',
         '{"time": 103.0, "event": "ended"}',
     ]
-    (tmp_path / "log.jsonl").write_text("\n".join(lines) + "\n")
-    assert hardware_module._seconds_in_all(tmp_path / "log.jsonl") == 7.0
+    assert seconds_in_all(tmp_path, lines, "") == 7.0
+
+
+def seconds_in_all(folder: Path, lines: list[str], of: str) -> float:
+    (folder / "log.jsonl").write_text("\n".join(lines) + "\n")
+    return hardware_module._seconds_in_all(folder / "log.jsonl", of)
+
+
+def began(time: float, of: str) -> str:
+    return json.dumps({"time": time, "event": "began", "of": of})
+
+
+def test_the_time_of_another_recipe_s_training_does_not_count(tmp_path: Path) -> None:
+    lines = [
+        began(10.0, "old"),
+        '{"time": 14.0, "event": "step"}',
+        began(20.0, "new"),
+        '{"time": 21.0, "event": "step"}',
+        began(30.0, "old"),
+        '{"time": 39.0, "event": "step"}',
+        began(40.0, "new"),
+        '{"time": 42.0, "event": "ended"}',
+    ]
+    assert seconds_in_all(tmp_path, lines, "new") == 3.0
+    assert seconds_in_all(tmp_path, lines, "old") == 13.0
+
+
+def test_a_training_that_is_done_again_begins_at_nothing(tmp_path: Path) -> None:
+    lines = [
+        began(10.0, "it"),
+        '{"time": 14.0, "event": "ended"}',
+        began(20.0, "it"),
+        '{"time": 21.0, "event": "ended"}',
+    ]
+    assert seconds_in_all(tmp_path, lines, "it") == 1.0

@@ -184,12 +184,26 @@ def test_a_batch_in_pieces_is_the_same_batch(run: Run, tmp_path: Path) -> None:
 
 def test_what_is_too_long_is_left_out_and_named(run: Run, tmp_path: Path) -> None:
     prepared(run.prepared, [*EXAMPLES, ("w1 ?", "w2 " * 70)])
-    larger = replace(run, rung=replace(run.rung, amount=55), amounts=(55,))
+    larger = replace(changed(run, left_out_share=0.1), rung=replace(run.rung, amount=55), amounts=(55,))
     ledger = read_json(trained(larger, tmp_path / "made") / "ledger.json")
     assert ledger["too_long"] == [
-        {"example_id": "10", "reason": "one exchange has 75 tokens, and a row holds 64"}
+        {"example_id": "10", "tokens": 5, "reason": "one exchange has 75 tokens, and a row holds 64"}
     ]
-    assert (ledger["examples"], ledger["rows"]) == (11, 10)
+    assert (ledger["examples"], ledger["rows"], ledger["row_tokens"]) == (11, 10, 64)
+    assert (ledger["tokens_of_examples"], ledger["tokens_left_out"]) == (55, 5)
+
+
+@pytest.mark.parametrize(("tokens", "passed"), [(0, True), (40, True), (2, False)])
+def test_a_warm_up_that_is_none_is_told(run: Run, tmp_path: Path, tokens: int, passed: bool) -> None:
+    made = trained(replace(run, warmup_tokens=tokens), tmp_path / "made")
+    found = {each["check"]: each for each in read_json(made / "preflight.json")["before"]}
+    assert found["the warm-up takes a step"]["passed"] == passed
+    assert (read_json(made / "ledger.json")["warmup_steps"] > 0) == (passed and tokens > 0)
+
+
+def test_a_twin_without_a_row_of_replay_is_an_error(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"train\.replay\.share is 0\.1, .* more than 4 rows.* no row at all"):
+        trained(with_replay(run, tmp_path, share=0.1), tmp_path / "made")
 
 
 def test_a_run_in_which_everything_is_too_long_is_an_error(run: Run, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +26,7 @@ from veneer.analyze import (
     style,
     support,
     together,
+    training,
     wrong,
 )
 from veneer.analyze.measure import Rung, rungs_of
@@ -38,9 +39,8 @@ from veneer.stats import Draws, Undefined, combine, interval, to_json
 from veneer.store import Artefact, Order
 from veneer.study import AnalyzeSpec, Study
 from veneer.study_judges import RecordedJudgeSpec
-from veneer.study_train import TrainSpec
 
-VERSION = 10
+VERSION = 11
 ANSWERS, WRONG, AGREEMENT = "answers.json", "confident_wrong.jsonl", "agreement.json"
 DIGITS = 9
 """Numbers are written to so many digits after the point: beyond them lies the rounding of sums."""
@@ -59,6 +59,8 @@ class Evidence:
     """By source; empty in an audit."""
     compared: Mapping[str, Artefact]
     """By judge; `simulated` and `people` are the raters."""
+    trained: Mapping[str, Artefact] = field(default_factory=dict)
+    """By student; empty in an audit."""
 
 
 def order(study: Study, evidence: Evidence) -> Order:
@@ -70,7 +72,7 @@ def order(study: Study, evidence: Evidence) -> Order:
         inputs["prompts"] = store.digest(evaluate.prompts.items)
     if study.analyze.embeddings:
         inputs["embeddings"] = store.digest(study.analyze.embeddings)
-    for role in ("answered", "graded", "prepared", "compared"):
+    for role in ("answered", "graded", "prepared", "compared", "trained"):
         inputs |= {f"{role} {name}": made.key for name, made in getattr(evidence, role).items()}
     return Order(
         stage="analyze",
@@ -132,9 +134,14 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
     )
     prompt_items = {item.item_id: item for item in prompts.items} if prompts else {}
     wrong_rows = wrong.rows_of(asked, styles, rungs, prompt_items)
-    notes = [*_notes(study, evidence, styles, out), *panel.notes_of(bench)]
+    ledgers = _ledgers(evidence)
+    notes = [*_notes(study, evidence, styles, out), *training.left_out(ledgers), *panel.notes_of(bench)]
+    header = _header(study)
+    if study.train:
+        header["training"] = training.said(study.train, ledgers)
+        notes.append(header["training"])
     content = {
-        "study": {**_header(study), "benchmarks": [_benchmark(one) for one in benchmarks], "notes": notes},
+        "study": {**header, "benchmarks": [_benchmark(one) for one in benchmarks], "notes": notes},
         "contestants": [to_row(contestant) for contestant in evidence.contestants],
         "scores": scores.rows_of(tables, spec),
         "gap_closed": gap.rows_of(book, level),
@@ -263,7 +270,7 @@ def _header(study: Study) -> dict[str, Any]:
         "amounts": list(train.amounts) if train else [],
         "seeds": list(train.seeds) if train else [],
         "replay_share": train.replay.share if train and train.replay else 0.0,
-        "training": _training(train) if train else "",
+        "training": training.said(train, ()) if train else "",
         "teacher": study.teacher.name,
         "benchmarks": [
             {
@@ -279,32 +286,13 @@ def _header(study: Study) -> dict[str, Any]:
     }
 
 
-def _training(train: TrainSpec) -> str:
-    """Return how the ladder was trained, in a sentence or two."""
-    recipe = train.recipe
-    if recipe.schedule == "stable":
-        rate = f"a constant learning rate that falls to 0 over the last {recipe.decay_share:.0%} of a student's steps"
-    else:
-        rate = {
-            "linear": "a learning rate that falls in a straight line",
-            "cosine": "a learning rate that falls along a cosine",
-            "constant": "a constant learning rate",
-        }[recipe.schedule]
-    shared = (
-        "The amounts of a source share the steps before that; the students are those that training each amount alone "
-        "gives."
-        if train.shares_trunk
-        else "Every student was trained alone."
-    )
-    passes = (
-        "every amount for as many optimizer steps as the largest"
-        if recipe.match == "steps"
-        else f"{recipe.epochs} {'pass' if recipe.epochs == 1 else 'passes'} over its tokens"
-    )
-    return (
-        f"Students were trained with {rate}, after a warm-up of {train.warmup_tokens:,} tokens for every amount, for "
-        f"{passes}. {shared}"
-    )
+def _ledgers(evidence: Evidence) -> list[training.Ledger]:
+    """Return what was done to make the students, in their order; nothing where none were made."""
+    return [
+        {**store.read_json(made.path / "ledger.json"), "student": one.name, "amount": one.amount}
+        for one in evidence.contestants
+        if (made := evidence.trained.get(one.name))
+    ]
 
 
 def _benchmark(benchmark: Benchmark) -> dict[str, Any]:
@@ -343,8 +331,6 @@ def _notes(study: Study, evidence: Evidence, styles: style.Styles, out: reading.
         for name, spec in study.judges.items()
         if not isinstance(spec, RecordedJudgeSpec) and spec.model in ("teacher", study.teacher.name)
     ]
-    if study.train:
-        notes.append(_training(study.train))
     if study.train and len(study.train.seeds) == 1:
         notes.append(
             "There is one training seed, so no interval holds the spread between trainings: all are too narrow."

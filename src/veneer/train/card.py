@@ -21,11 +21,14 @@ def card(run: Run, ledger: Mapping[str, Any], losses: Sequence[Row]) -> str:
     held_out = ledger["held_out_loss"]
     told = f"{held_out:.4f}" if isinstance(held_out, float) else f"not measured: {held_out['undefined']}"
     ways = {"full": "all weights", "lora": "LoRA, merged", "qlora": "QLoRA, merged"}
+    whole = f"{ledger['examples']:,} whole examples with {ledger['tokens_of_examples']:,}"
+    left = f"{len(ledger['too_long']):,} examples with {ledger['tokens_left_out']:,} tokens"
     rows = {
         "base": rung.base,
-        "imitation data": f"{rung.source}, {rung.amount:,} tokens ({ledger['examples']:,} examples)",
+        "imitation data": f"{rung.source}, {rung.amount:,} tokens asked for: {whole}",
+        "left out, since one exchange is longer than a row": f"{left}; a row has {ledger['row_tokens']:,}",
         "seed": rung.seed,
-        "replay of pretraining text": f"{rung.replay:.0%} of the rows",
+        "replay of pretraining text": f"{ledger['replay_rows']:,} rows with {ledger['replay_tokens']:,} tokens",
         "what learned": ways[recipe.method],
         "optimizer": f"{recipe.optimizer}, peak rate {ledger['highest_learning_rate']:.3g}, {recipe.schedule} schedule",
         "optimizer steps": f"{ledger['optimizer_steps']:,}, of them warm-up {ledger['warmup_steps']:,}",

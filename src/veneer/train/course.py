@@ -67,6 +67,17 @@ class Course:
     """The few conversations that preflight looks at, the first of each shape among them."""
     too_long: tuple[Row, ...]
     """Examples left out because one exchange alone is too long."""
+    tokens: int
+    """Of all examples, those left out included, as the amounts count them."""
+    longest: int
+    """Tokens that a row, or a block of rows, may have."""
+    held_out_too_long: int
+    """Examples left out of those that the loss is measured on."""
+
+    @property
+    def tokens_left_out(self) -> int:
+        """Of `tokens`, those of the examples left out."""
+        return sum(row["tokens"] for row in self.too_long)
 
 
 def course_of(run: Run, tokenizer: Any, longest: int) -> Course:
@@ -81,7 +92,7 @@ def course_of(run: Run, tokenizer: Any, longest: int) -> Course:
         longest: Tokens a row, or a block of rows, may have.
 
     Raises:
-        DataError: There are no rows.
+        DataError: There are no rows, or more is left out than the recipe allows.
     """
     parts, held_out = _read(run)
     coded = [_encode(tokenizer, part, longest) for part in parts]
@@ -91,6 +102,10 @@ def course_of(run: Run, tokenizer: Any, longest: int) -> Course:
             f"{run.rung.name}: every example is longer than a training row. Raise train.recipe.max_length (now "
             f"{run.recipe.max_length}), as far as the base's own limit allows."
         )
+    too_long = tuple(row for _, left in coded for row in left)
+    tokens = sum(example.tokens for part in parts for example in part)
+    _refuse_losses(run, too_long, tokens, longest)
+    measured, unmeasured = _encode(tokenizer, held_out, longest)
     lengths = rows.lengths
     generator = torch.Generator().manual_seed(run.rung.seed)
     if run.nested:
@@ -98,19 +113,35 @@ def course_of(run: Run, tokenizer: Any, longest: int) -> Course:
     else:
         orders = _passes(len(rows), generator)
     steps, sure, fill = _steps(run, lengths, orders, longest, _wanted(run, tokenizer, longest))
-    tokens = [sum(lengths[row] for block in step for row in block) for step in steps]
+    sizes = [sum(lengths[row] for block in step for row in block) for step in steps]
     decay = max(1, round(run.recipe.decay_share * len(steps)))
     return Course(
         rows=rows,
-        held_out=_joined(_encode(tokenizer, held_out, longest)[0]) if held_out else None,
+        held_out=_joined(measured) if held_out else None,
         steps=tuple(steps),
-        ends=tuple(accumulate(tokens)),
+        ends=tuple(accumulate(sizes)),
         branch=_branch(run, len(steps), decay, sure),
         fill=fill,
         examples=sum(map(len, parts)),
         probes=tuple(map(tuple, probes([example.messages for part in parts for example in part]))),
-        too_long=tuple(row for _, left in coded for row in left),
+        too_long=too_long,
+        tokens=tokens,
+        longest=longest,
+        held_out_too_long=len(unmeasured),
     )
+
+
+def _refuse_losses(run: Run, too_long: Sequence[Row], tokens: int, longest: int) -> None:
+    """Raise if the student would be called after an amount of which it learns too little."""
+    lost, allowed = sum(row["tokens"] for row in too_long) / max(1, tokens), run.recipe.left_out_share
+    if lost > allowed:
+        raise DataError(
+            f"{run.rung.name}: {lost:.1%} of its tokens stand in examples of which one exchange is longer than a "
+            f"training row of {longest} tokens ({len(too_long)} examples; {too_long[0]['example_id']} is the first), "
+            f"and train.recipe.left_out_share allows {allowed:.1%}. Raise train.recipe.max_length (now "
+            f"{run.recipe.max_length}), as far as the base's own limit allows; or lower prepare.block, which takes "
+            "such examples out before amounts are counted; or allow more."
+        )
 
 
 def _branch(run: Run, steps: int, decay: int, sure: int) -> int:
@@ -155,7 +186,8 @@ def _encode(tokenizer: Any, examples: Sequence[Example], longest: int) -> tuple[
         try:
             coded = _rows(tokenizer, example, longest)
         except TooLongError as error:
-            too_long.append({"example_id": example.example_id, "reason": str(error)})
+            row = {"example_id": example.example_id, "tokens": example.tokens, "reason": str(error)}
+            too_long.append(row)
         else:
             rows += [(np.array(row.input_ids, np.int32), np.array(row.labels) != IGNORED) for row in coded]
     return rows, too_long
@@ -194,7 +226,7 @@ def _steps(
     run: Run, lengths: Sequence[int], orders: Iterator[list[int]], longest: int, wanted: int | None
 ) -> tuple[list[tuple[Block, ...]], int, float | None]:
     """Return the steps, how many of them a longer course would share, and how full their blocks are."""
-    many = run.recipe.rows_per_step
+    many = run.recipe.rows_per_step(longest)
     steps: list[tuple[Block, ...]] = []
     sure = passes = blocks = 0
     while len(steps) < wanted if wanted else passes < run.recipe.epochs:

@@ -101,6 +101,8 @@ class Log:
     folder: Path
     learner: Learner
     shape: Shape
+    of: str = ""
+    """Which training this is: a student of one name is trained anew where the recipe changes."""
     began: float = field(default_factory=time.perf_counter)
     tokens: int = 0
     operations: float = 0.0
@@ -110,7 +112,7 @@ class Log:
         """Begin: trackers are told the run's name."""
         if self.learner.hardware.trackers:
             self.learner.accelerator.init_trackers(name)
-        self._write({"event": "began", "step": step})
+        self._write({"event": "began", "step": step, "of": self.of})
         self.began = time.perf_counter()
 
     def stepped(self, row: Row, lengths: Sequence[int], learned: int, total: int) -> None:
@@ -160,7 +162,7 @@ class Log:
                 "threads": torch.get_num_threads(),
                 "torch": torch.__version__,
                 "seconds": round(seconds, 1),
-                "seconds_in_all": round(_seconds_in_all(self.folder / "log.jsonl"), 1),
+                "seconds_in_all": round(_seconds_in_all(self.folder / "log.jsonl", self.of), 1),
                 "tokens": self.tokens,
                 "tokens_per_s": round(self.tokens / seconds, 1),
                 "operations": self.operations,
@@ -189,18 +191,27 @@ class Log:
             lines.write(json.dumps({"time": round(time.time(), 1), **row}) + "\n")
 
 
-def _seconds_in_all(log: Path) -> float:
-    """Return how long a rung has been trained, sessions that were interrupted included, by the times in its log."""
+def _seconds_in_all(log: Path, of: str) -> float:
+    """Return how long a training has taken, sessions that were interrupted included, by the times in its rung's log.
+
+    The log holds other trainings of the same name too, by other recipes, and earlier ones that came to their end.
+    """
     total = began = last = 0.0
+    mine = ended = False
     for line in log.read_text(encoding="utf-8").splitlines():
         try:
             row = json.loads(line)
         except ValueError:
             continue  # The process was killed while it wrote this line.
         if row["event"] == "began":
-            total, began = total + last - began, row["time"]
+            total += last - began if mine else 0.0
+            mine = row.get("of", "") == of
+            if mine and ended:
+                total, ended = 0.0, False
+            began = row["time"]
         last = row["time"]
-    return total + last - began
+        ended = ended or (mine and row["event"] == "ended")
+    return total + (last - began if mine else 0.0)
 
 
 def peak_memory(device: Any) -> float:

@@ -15,7 +15,7 @@ from veneer.records import Contestant, Role
 from veneer.store import Artefact, Order, Row, canonical, digest
 from veneer.study_train import HardwareSpec, RecipeSpec, TrainSpec
 
-VERSION = 4
+VERSION = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,6 +132,14 @@ def learner_of(
     # The recipe alone says in what precision: what stands in accelerate's config changes no result.
     trackers = list(hardware.trackers) if log else []
     accelerator = Accelerator(mixed_precision="no", log_with=trackers or None, project_dir=log)
+    if plugin := accelerator.state.deepspeed_plugin:
+        # What DeepSpeed would do by its config is the recipe's to say; it is asked for a step when one is due.
+        plugin.deepspeed_config |= {
+            "train_micro_batch_size_per_gpu": 1,
+            "gradient_accumulation_steps": 1,
+            "gradient_clipping": recipe.clip,
+            "bf16": {"enabled": recipe.weights == "bf16"},
+        }
     if recipe.method != "full":
         model = _with_adapters(model, recipe, loaded.new)
     if hardware.gradient_checkpointing:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from veneer.errors import ModelError
+from veneer.errors import DataError, ModelError
 from veneer.models.encode import Encoded, tokens_of
 from veneer.store import Row, write_json, write_rows
 from veneer.study_train import RecipeSpec
@@ -51,6 +51,7 @@ def train(run: Run, folder: Path) -> None:
     with _own_randomness(run.rung.seed), _threads(run.hardware.threads), _memory_explained(run):
         loaded = load(run.base, run.recipe)
         course = course_of(run, loaded.tokenizer, _longest_row(loaded.model, run.recipe))
+        _refuse_no_replay(run, course)
         first = _furthest(run, course, folder) is None
         before = _looked_at(run, course, loaded, first=first)
         if first:
@@ -60,7 +61,7 @@ def train(run: Run, folder: Path) -> None:
             loaded = load(run.base, run.recipe)
         torch.manual_seed(run.rung.seed)
         learner = learner_of(loaded, run.recipe, run.hardware, max(course.rows.lengths), run.log)
-        log = Log(folder=run.log, learner=learner, shape=shape_of(learner))
+        log = Log(folder=run.log, learner=learner, shape=shape_of(learner), of=folder.name)
         losses = fit(learner, course, run, folder, log)
         held_out = _held_out_loss(learner, course)
         log.close()
@@ -77,6 +78,17 @@ def train(run: Run, folder: Path) -> None:
     write_json(folder / "preflight.json", found)
     if run.trunk and run.rung.amount == run.amounts[-1]:
         shutil.rmtree(run.trunk, ignore_errors=True)  # Nobody goes on from it any more.
+
+
+def _refuse_no_replay(run: Run, course: Course) -> None:
+    """Raise if a twin would be trained without a single row of replay."""
+    rows = max(sum(map(len, step)) for step in course.steps)
+    if run.rung.replay and not replay.rows_beside(rows, run.rung.replay):
+        raise DataError(
+            f"{run.rung.name}: train.replay.share is {run.rung.replay:g}, and no optimizer step has more than {rows} "
+            "rows: the share of that rounds to no row at all. Raise the share, or let a step learn from more "
+            "(step_tokens, or batch_examples without packing)."
+        )
 
 
 def fit(learner: Learner, course: Course, run: Run, folder: Path, log: Log) -> list[Row]:
@@ -159,6 +171,7 @@ def _looked_at(run: Run, course: Course, loaded: Loaded, *, first: bool) -> list
         wrong = "" if documents.are_apart(loaded.model, rows) else documents.MIXED
         found.append(Finding(check=documents.CHECK, passed=not wrong, fatal=bool(wrong), message=wrong))
         preflight.refuse(found, run.rung.name)
+    found.append(_warms_up(run, course))
     if not first:
         # It was looked at when the state was made from which this run goes on.
         return [*found, Finding(check=fitting.CHECK, passed=True, fatal=False, message="")]
@@ -169,6 +182,18 @@ def _looked_at(run: Run, course: Course, loaded: Loaded, *, first: bool) -> list
     learner.accelerator.free_memory()
     preflight.refuse(found, run.rung.name)
     return found
+
+
+def _warms_up(run: Run, course: Course) -> Finding:
+    """Return whether the warm-up that is asked for is one: whether a step is taken at a lower rate."""
+    wrong = ""
+    if run.warmup_tokens and 2 * run.warmup_tokens <= course.ends[0]:
+        wrong = (
+            f"the warm-up of {run.warmup_tokens:,} tokens ends before the middle of the first step, which has "
+            f"{course.ends[0]:,}: no step has a lower rate. Raise train.recipe.warmup_tokens, or let a step learn "
+            "from less."
+        )
+    return Finding(check="the warm-up takes a step", passed=not wrong, fatal=False, message=wrong)
 
 
 def _held_out_loss(learner: Learner, course: Course) -> float | dict[str, str]:
@@ -189,11 +214,15 @@ def _write_down(
     mixed = [(replay.rows_beside(len(each), run.rung.replay), max(each)) for each in sizes]
     ledger = {
         "examples": course.examples,
+        "tokens_of_examples": course.tokens,
         "too_long": list(course.too_long),
+        "tokens_left_out": course.tokens_left_out,
         "rows": len(course.rows),
+        "row_tokens": course.longest,
         "passes": round(course.ends[-1] / sum(lengths), 3),
         "fill": course.fill,
         "optimizer_steps": len(course.steps),
+        "warmup_tokens": run.warmup_tokens,
         "warmup_steps": sum(middle < run.warmup_tokens for middle in middles),
         "decay_steps": len(course.steps) - course.branch,
         "schedule": run.recipe.schedule,
@@ -203,6 +232,7 @@ def _write_down(
         "replay_rows": sum(rows for rows, _ in mixed),
         "replay_tokens": sum(rows * tokens for rows, tokens in mixed),
         "held_out_loss": held_out,
+        "held_out_too_long": course.held_out_too_long,
     }
     write_rows(folder / "losses.jsonl", losses)
     write_json(folder / "ledger.json", ledger)

@@ -54,6 +54,28 @@ def test_the_first_choice_named_counts(said: str, strict: Outcome, lenient: Outc
 
 
 @pytest.mark.parametrize(
+    ("said", "strict", "lenient"),
+    [
+        ("Rr", CORRECT, CORRECT),
+        ("RR.", WRONG, WRONG),
+        ("It will be Rr in the end", UNPARSED, CORRECT),
+        ("It will be rr in the end", UNPARSED, WRONG),
+        ("...", UNPARSED, UNPARSED),
+    ],
+)
+def test_choices_that_differ_in_case_alone_are_told_apart(
+    said: str, strict: Outcome, lenient: Outcome
+) -> None:
+    gene = Item(item_id="1", question="?", references=("Rr",), choices=("R", "rr", "Rr", "RR"), cluster="1")
+    assert grade(completion(said), gene, "choice")[:2] == (strict, lenient)
+
+
+def test_a_choice_without_words_is_not_said_by_silence_or_marks() -> None:
+    sign = Item(item_id="1", question="?", references=("?!",), choices=("?!", "+", "="), cluster="1")
+    assert grade(completion("..."), sign, "choice")[:2] == (UNPARSED, UNPARSED)
+
+
+@pytest.mark.parametrize(
     ("said", "lenient"),
     [
         ("B", CORRECT),

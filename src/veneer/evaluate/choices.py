@@ -1,7 +1,7 @@
 """Which of an item's choices a text names."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from veneer import text
 from veneer.benchmarks.benchmark import Item
@@ -18,11 +18,12 @@ def outcome_of(is_right: bool) -> Outcome:
 
 def grade(said: str, item: Item) -> Marks:
     """Strict: the first sentence is a choice, and a right one. Lenient: the first choice named is a right one."""
-    right = {text.normalise(reference) for reference in item.references}
-    choices = {text.normalise(choice): choice for choice in item.choices}
-    sentence = text.normalise(text.first_sentence(said))
+    plain = _plain(item.choices)
+    right = {plain(reference) for reference in item.references}
+    choices = {plain(choice): choice for choice in item.choices if plain(choice)}
+    sentence = plain(text.first_sentence(said))
     strict = outcome_of(sentence in right) if sentence in choices else Outcome.UNPARSED
-    named = sentence if sentence in choices else _first_named(said, list(item.choices))
+    named = sentence if sentence in choices else _first_named(said, list(item.choices), plain)
     if named is None:
         return strict, Outcome.UNPARSED, ""
     return strict, outcome_of(named in right), choices[named]
@@ -38,12 +39,28 @@ def stands(item: Item, said: str) -> bool:
     )
 
 
-def _first_named(said: str, choices: Sequence[str]) -> str | None:
-    """Return the normalised choice that is named first; where two begin at one place, the longer."""
+def _plain(choices: Sequence[str]) -> Callable[[str], str]:
+    """Return how choices and answers are compared: as loosely as tells all choices apart (`Rr` and `RR` differ)."""
+    for plain in (text.normalise, _caseless):
+        if len(set(map(plain, choices)) - {""}) == len(choices):
+            return plain
+    return _exact
+
+
+def _caseless(said: str) -> str:
+    return _exact(said).casefold()
+
+
+def _exact(said: str) -> str:
+    return " ".join(said.split()).rstrip(".!? ")
+
+
+def _first_named(said: str, choices: Sequence[str], plain: Callable[[str], str]) -> str | None:
+    """Return the choice that is named first, in the form in which they are compared; of two at one place the longer."""
     if all(len(choice) == 1 and choice.isalpha() for choice in choices):
         return _first_letter(said, choices)
-    found = text.normalise(said).split()
-    normal = [text.normalise(choice) for choice in choices]
+    found = plain(said).split()
+    normal = [plain(choice) for choice in choices]
     places = [(text.find_words(choice.split(), found), -len(choice), choice) for choice in normal]
     return min((place for place in places if place[0] >= 0), default=(0, 0, None))[2]
 

@@ -118,7 +118,7 @@ class PeopleSpec(Closed):
             )
         if platform.kind == "sona" and not platform.url:
             raise ValueError("platform 'sona' needs `url`, the credit link of your SONA site, with {person}")
-        if platform.kind == "mturk" and self.url and not self.url.startswith("https://"):
+        if platform.kind == "mturk" and not (self.url or "").startswith("https://"):
             raise ValueError("platform 'mturk' shows the page in a frame and needs an https `url`")
         if len(set(self.against)) < len(self.against):
             raise ValueError("`against` names somebody twice")

@@ -141,6 +141,16 @@ def test_a_contestant_that_is_none_is_named(study: Path) -> None:
         ballots(load(study), pipeline.store_of(study))
 
 
+def test_without_its_packages_the_page_says_what_to_install(study: Path) -> None:
+    program = (
+        "import sys, pathlib; sys.modules['nh3'] = None\n"
+        "from veneer import rating\n"
+        f"rating.serve(pathlib.Path({str(study)!r}), print)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "StudyError: The raters' page needs the package nh3: pip install 'veneer[rate]'" in done.stderr
+
+
 def test_the_plan_says_how_many_raters_it_takes_and_what_they_cost(study: Path) -> None:
     study.write_text(
         STUDY.replace("ratings: 2", "ratings: 3, pay: {each: 4.5, currency: GBP}, ceiling: true")

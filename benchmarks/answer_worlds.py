@@ -37,7 +37,7 @@ class Ladder:
     """Training seeds of each amount."""
     between_seeds: float = 0.02
     """The standard deviation of a seed's share of right items."""
-    resamples: int = 1000
+    resamples: int = 600
 
     @property
     def base_names(self) -> tuple[str, ...]:

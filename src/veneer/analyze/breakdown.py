@@ -65,9 +65,7 @@ def _seeds(
     found: dict[str, Measure] = {}
     scores = [_singly(side, rng) for side in sides]
     for one in single:
-        closed = [
-            ratio(*gain_and_gap(score, one.base, one.student, teacher), level, NO_GAP) for score in scores
-        ]
+        closed = [_linear(*gain_and_gap(score, one.base, one.student, teacher), level) for score in scores]
         named = [
             Undefined(reason=f"on {which} items {number.reason}", n=number.n)
             if isinstance(number, Undefined)
@@ -86,6 +84,19 @@ def _seeds(
         n=tuple(one.n for one in found.values()),
         missing={name: one.reason for name, one in found.items() if isinstance(one, Undefined)},
     )
+
+
+def _linear(gain: Measure, gap: Measure, level: float) -> Measure:
+    """Return the share of a gap closed with the draws of its linearisation, Undefined as ever.
+
+    A difference of two ratios has no interval of Fieller's kind: the long tails of both ratios would add up, and it
+    would be a third wider than it need be. To first order, a ratio R moves by (d gain - R d gap) / gap.
+    """
+    closed = ratio(gain, gap, level, NO_GAP)
+    if isinstance(closed, Undefined) or isinstance(gain, Undefined) or isinstance(gap, Undefined):
+        return closed
+    moved = (gain.draws - gain.value) - closed.value * (gap.draws - gap.value)
+    return Draws(value=closed.value, draws=closed.value + moved / gap.value, n=closed.n)
 
 
 def _singly(side: Measured, rng: np.random.Generator) -> Values:

@@ -237,6 +237,7 @@ def _bought(data: Data) -> Answer:
                 )
                 for row in found
             ]
+    sentences += [_next(row) for row in data.get("next_step", [])]
     if not sentences:
         sentences = [("Data against base: Undefined (there is no ladder of amounts and bases to tell).",)]
     return Answer(
@@ -245,6 +246,26 @@ def _bought(data: Data) -> Answer:
         short=sentences[0],
         more=tuple(sentences[1:]),
     )
+
+
+def _next(row: Row) -> Sentence:
+    """Return what to do next, or what the study can't choose between."""
+    known = [option for option in row["options"] if _is_estimate(option["buys"])]
+    what = row["measure"].replace("preference:", "the win rate by ")
+    listed: list[Piece] = []
+    for option in known:
+        listed += [f"{', ' if listed else ''}{option['step']} buys ", option["buys"]]
+    if row["best"]:
+        return (
+            f"Next, to raise {what}: {row['best']}. In points, ",
+            *listed,
+            "; the best is ahead by ",
+            row["ahead"],
+            ".",
+        )
+    if not known:
+        return (f"What to do next to raise {what} this study can't tell: it compares no two steps.",)
+    return (f"What to do next to raise {what} this study can't tell: in points, ", *listed, ".")
 
 
 def _untaught(data: Data) -> list[str]:

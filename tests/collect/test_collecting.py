@@ -12,8 +12,9 @@ import pytest
 
 from tests.collect.small import BROAD, ask, collected
 from tests.conftest import veneer
-from tests.models.server import serving
+from tests.models.server import Server, serving
 from veneer import cli
+from veneer.board import Board
 from veneer.models.journal import open_journal
 from veneer.store import digest, read_rows
 
@@ -74,35 +75,49 @@ def test_a_server_that_is_gone_fails_no_run_of_what_is_made_already(tmp_path: Pa
     assert "asking again failed: " in said_of(tmp_path)
 
 
+def begun(folder: Path, server: Server) -> "subprocess.Popen[bytes]":
+    """Start a run of fifty queries, four at a time, and return it when the second four are on their way."""
+    collected(folder, server.url, {"broad": BROAD}, {"concurrency": 4})
+    ask(folder, *(f"query {number}" for number in range(50)))
+    command = [sys.executable, "-m", "veneer.cli", "run", str(folder / "study.yaml"), "--until", "collect"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    while len(server.seen()) < 8:
+        assert process.poll() is None, process.communicate()[1].decode()
+        time.sleep(0.05)
+    return process
+
+
+def answered(folder: Path) -> int:
+    with open_journal(folder / "study" / "requests" / "journal.sqlite") as journal:
+        return journal.answered()
+
+
 def test_sigterm_ends_a_run_politely_and_keeps_every_answer_on_its_way(tmp_path: Path) -> None:
     with serving(latency=1.0) as slow:
-        collected(tmp_path, slow.url, {"broad": BROAD}, {"concurrency": 4})
-        ask(tmp_path, *(f"query {number}" for number in range(50)))
-        command = [
-            sys.executable,
-            "-m",
-            "veneer.cli",
-            "run",
-            str(tmp_path / "study.yaml"),
-            "--until",
-            "collect",
-        ]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-        while len(slow.seen()) < 8:
-            time.sleep(0.05)
+        process = begun(tmp_path, slow)
         process.terminate()
         _, said = process.communicate(timeout=60)
         assert process.returncode == 128 + signal.SIGTERM
         assert said.decode() == "Ended by a signal. Nothing finished is lost: the same command carries on.\n"
-        with open_journal(tmp_path / "study" / "requests" / "journal.sqlite") as journal:
-            assert journal.answered() == len(slow.seen())
+        assert answered(tmp_path) == len(slow.seen())
+
+
+def test_even_after_kill_9_of_a_run_its_worker_takes_down_what_is_on_its_way(tmp_path: Path) -> None:
+    with serving(latency=1.0) as slow:
+        process = begun(tmp_path, slow)
+        process.kill()
+        process.communicate(timeout=60)
+        deadline = time.monotonic() + 10
+        while answered(tmp_path) < len(slow.seen()):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
 
 
 def test_progress_counts_what_this_stage_was_left_to_ask(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cli, "LOGGED", -1.0)
-    with cli._Board({"collect": 40, "judge": float("inf")}) as board:
+    with Board(cli.screen, {"collect": 40, "judge": float("inf")}) as board:
         board.begin("collect", 1, 0)
         board.heard(1000, 2.0)
         board.heard(1010, 2.5)

@@ -1,0 +1,135 @@
+"""Writes new study files: one to edit, or an audit of a base, its students and their teacher on a panel."""
+
+import math
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from veneer.errors import StudyError
+
+ALLOWED = (
+    "the folder of a checkpoint, a JSONL file of recorded completions, or an endpoint as URL#MODEL "
+    "(https://api.openai.com/v1#gpt-4.1)"
+)
+ITEMS, SUBJECTS = 200, 57
+LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+def write(
+    folder: Path, base: str, students: Sequence[str], teacher: str, *, bundle: Path | None, items: int = ITEMS
+) -> Path:
+    """Write `<folder>/study.yaml` and return it.
+
+    Args:
+        folder: Made if need be.
+        base: The model before imitation.
+        students: The models that were made of it.
+        teacher: Who was imitated. Every model is one of `ALLOWED`.
+        bundle: The folder that holds the benchmarks' data; without it they come from the hub, and the file says where a
+            revision is to be filled in.
+        items: How many of each benchmark.
+
+    Raises:
+        StudyError: A model is none of these, or the file exists already.
+    """
+    written = folder / "study.yaml"
+    if written.exists():
+        raise StudyError(
+            f"{written} exists already, and is left as it is. Name another folder, or move it away."
+        )
+    sources = [_source(model) for model in (base, *students, teacher)]
+    names: list[str] = []
+    for place, model in enumerate([base, *students, teacher]):
+        role = "base" if place == 0 else "teacher" if place == len(students) + 1 else "student"
+        names.append(_free(_name(model), role, names))
+    made_of = [
+        f"  {name}: {{{source}, base: {names[0]}}}"
+        for name, source in zip(names[1:-1], sources[1:-1], strict=True)
+    ]
+    where = (
+        f"bundle: {_quoted(bundle.resolve())}"
+        if bundle
+        else "# bundle: FOLDER  # or a `revision` for each task"
+    )
+    template = (files("veneer") / "prompts" / "new_audit.yaml").read_text(encoding="utf-8")
+    text = (
+        template.replace("{BASE}", f"{names[0]}: {{{sources[0]}}}")
+        .replace("{STUDENTS}", "\n".join(made_of))
+        .replace("{TEACHER}", f"{{name: {names[-1]}, {sources[-1]}}}")
+        .replace("{BUNDLE}", where)
+        .replace("{EACH}", str(math.ceil(items / SUBJECTS)))
+        .replace("{ITEMS}", str(items))
+        .replace("{DETECTABLE}", f"{detectable(items):.0%}")
+    )
+    return _written(written, text)
+
+
+def blank(folder: Path) -> Path:
+    """Write a commented study file to edit, `<folder>/study.yaml`, and return it.
+
+    Raises:
+        StudyError: The file exists already.
+    """
+    text = (files("veneer") / "prompts" / "new_study.yaml").read_text(encoding="utf-8")
+    return _written(_free_file(folder), text)
+
+
+def detectable(items: int) -> float:
+    """Return the difference of two scores that so many items show with 80 % power at the 5 % level, at worst.
+
+    At worst: scores near one half, and models that err independently of each other. The difference of two such shares
+    has a standard error of sqrt(2 * 1/4 / items), and 1.96 + 0.84 of them are needed (Cohen 1988, section 6.2).
+    """
+    return (1.96 + 0.8416) * math.sqrt(0.5 / items)
+
+
+def _free_file(folder: Path) -> Path:
+    written = folder / "study.yaml"
+    if written.exists():
+        raise StudyError(
+            f"{written} exists already, and is left as it is. Name another folder, or move it away."
+        )
+    return written
+
+
+def _written(file: Path, text: str) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def _source(model: str) -> str:
+    """Return what a study file says of where a model is."""
+    path = Path(model)
+    if model.startswith(("http://", "https://")) and model.count("#") == 1:
+        url, name = model.split("#")
+        key = "" if urlsplit(url).hostname in LOCAL else ", key: OPENAI_API_KEY"
+        return f"endpoint: {{url: {_quoted(url)}, model: {_quoted(name)}{key}}}"
+    if path.is_dir():
+        return f"checkpoint: {_quoted(path.resolve())}"
+    if path.is_file():
+        return f"replay: {_quoted(path.resolve())}"
+    raise StudyError(
+        f"{model!r} is no model: there is no such folder or file. A model is {ALLOWED}. One of the hub is downloaded "
+        f"first: hf download {model if '/' in model else 'ORG/NAME'} --local-dir FOLDER"
+    )
+
+
+def _quoted(value: object) -> str:
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def _name(model: str) -> str:
+    last = re.split(r"[/#]", model.rstrip("/"))[-1]
+    last = re.sub(r"\.jsonl(\.gz)?$", "", last)
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("-._") or "model"
+
+
+def _free(name: str, role: str, taken: Sequence[str]) -> str:
+    tried = name if name not in taken else f"{name}-{role}"
+    number = 2
+    while tried in taken:
+        tried, number = f"{name}-{role}-{number}", number + 1
+    return tried

@@ -21,6 +21,8 @@ from veneer.stats import (
     resample,
     rng_of,
     share,
+    share_of,
+    smoothing,
     to_json,
 )
 
@@ -125,3 +127,19 @@ def test_the_interval_of_a_mean_covers_as_promised() -> None:
 def test_one_cluster_carries_no_interval() -> None:
     assert isinstance(average(np.ones(1), np.ones(1), 0.95), Undefined)
     assert math.isclose(1.0, 1.0)
+
+
+@pytest.mark.parametrize(("truth", "items"), [(0.01, 2), (0.1, 3), (0.3, 6)])
+def test_a_share_of_several_items_a_cluster_covers_the_truth(truth: float, items: int) -> None:
+    """Noise for unseen outcomes is that of the items where they vary freely: no more of it is taken out again."""
+    rng, n, covered = np.random.default_rng(0), 60, 0
+    for _ in range(200):
+        sums = rng.binomial(items, truth, n)
+        drawn = resample(n, 300, rng=rng) @ sums / (n * items)
+        value = float(sums.mean()) / items
+        units = min(max(value * (1 - value) / max(float(drawn.var()), 1e-9), n), n * items)
+        noise = smoothing(units) * rng.standard_normal(300)
+        known = share_of(Draws(value=value, draws=drawn + noise, n=n), 0.95)
+        assert isinstance(known, Estimate)
+        covered += known.low <= truth <= known.high
+    assert covered >= 184

@@ -248,13 +248,26 @@ def share_of(number: Draws | Undefined, level: float) -> Number:
         return number if isinstance(number, Undefined) else known
     value = min(max(number.value, 0.0), 1.0)
     deviation = (known.high - known.low) / (2 * _student(max(number.n - 1, 1), level))
-    # Wilson's interval guards against unseen outcomes by itself, so the smoothing is taken out of the variance.
-    variance = max(deviation**2 - smoothing(number.n) ** 2, 1e-12)
+    variance = _without_smoothing(deviation**2, value * (1 - value), number.n)
     found = share(value, variance, number.n, level)
     if 0 < value < 1:
         return found
     low, high = max(min(found.low, known.low), 0.0), min(max(found.high, known.high), 1.0)
     return Estimate(value=value, low=low, high=high, n=number.n)
+
+
+def _without_smoothing(variance: float, spread: float, n: int) -> float:
+    """Return the variance of a share before smoothing: Wilson's interval guards against unseen outcomes by itself.
+
+    The noise was that of as many units as the share is worth, spread / variance, and of n at least; where clusters hold
+    several items that is more than n, and the noise less. In doubt nothing is taken out.
+    """
+    left = max(variance, 1e-12)
+    for _ in range(20):
+        left = variance - smoothing(max(n, spread / left)) ** 2
+        if left <= 0:
+            return max(variance, 1e-12)
+    return left
 
 
 def smoothing(n: float) -> float:

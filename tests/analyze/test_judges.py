@@ -191,6 +191,7 @@ def test_a_family_is_the_judge_itself_what_was_made_from_it_and_what_shares_its_
             },
             "teacher": model(name="gpt-3.5", maker="openai"),
             "students": {"alpaca": model(base="llama", maker="stanford"), "koala": model(base="gpt2")},
+            "evaluate": {"prompts": {"items": tmp_path}},
             "judges": {
                 "teacher": {"kind": "model"},
                 "base": {"kind": "likelihood", "model": "llama"},

@@ -13,16 +13,20 @@ def judges(data: Data) -> Table:
         (
             pick.judge_name(row),
             whole(row["comparisons"]),
-            *(row[key] for key in ("no_verdict", "first_position", "flips", "longer", "lists", "own_family")),
+            *(row[key] for key in ("no_verdict", "flips", "first_position", "longer", "lists", "own_family")),
             row["own_family_by_raters"],
         )
         for row in rows
     ]
     columns = (
-        "judge", "comparisons", "no verdict", "for the first shown (50 %: none)", "flips when swapped",
-        "for the longer", "for the one with a list", "for its own family", "raters, of the same pairs",
+        "judge", "comparisons", "no verdict", "flips when swapped", "to the first shown (50 %: no bias)",
+        "to the longer", "to the one with a list", "to its own family", "and by raters of the same pairs",
     )  # fmt: skip
-    return table("Judges: of comparisons with a winner, the share that went", columns, [("", lines)])
+    return table(
+        "What is known of each judge: of its comparisons with a winner, the share that went",
+        columns,
+        [("", lines)],
+    )
 
 
 def agreement(data: Data) -> Table:

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from veneer import armour
 from veneer.rate import guard, platforms
 from veneer.rate.desk import Answer, Rater, View
 from veneer.rate.guard import Refused
@@ -59,10 +60,11 @@ def app(hall: Hall, more: list[Route]) -> Starlette:
         Route("/favicon.ico", _icon),
         *more,
     ]
-    carried = guard.headers(platforms.PLATFORMS[hall.spec.platform.kind])
+    platform = platforms.PLATFORMS[hall.spec.platform.kind]
+    carried = armour.headers(scripts="'self'", forms=platform.forms, frames=platform.frames)
     site = Starlette(
         routes=routes,
-        middleware=[Middleware(guard.Armour, carried=carried)],
+        middleware=[Middleware(armour.Armour, carried=carried)],
         exception_handlers={Refused: _refused, HTTPException: _refused},
     )
     site.state.hall = hall
@@ -173,7 +175,8 @@ def _known_rater(request: Request) -> Rater:
 async def _work(request: Request) -> Response:
     hall, rater = hall_of(request), _known_rater(request)
     view = hall.desk.view(rater, hall.clock())
-    if hall.desk.writes:
+    # Nobody is thanked before the last vote is on disk, even if it came by another tab a moment ago.
+    if hall.desk.writes or view.kind == "done":
         await save(hall)
     return _shown(request, rater, view)
 

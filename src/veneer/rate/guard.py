@@ -1,4 +1,4 @@
-"""Keeps out what should not come in: forms from elsewhere, too large or too many, and frames of other sites."""
+"""Keeps out what should not come in: forms from elsewhere, too large or too many."""
 
 import hashlib
 import hmac
@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from veneer.rate.platforms import Platform
 
 LARGEST_FORM = 64 * 1024
 MOST_FIELDS = 20
@@ -68,53 +65,6 @@ def check_mark(fields: Mapping[str, str], key: str, whose: str) -> None:
         raise Refused(
             403, "This form does not belong to your visit. Please reload the page and answer again."
         )
-
-
-def headers(platform: Platform) -> dict[str, str]:
-    """Return what every answer of the server carries: nothing from outside is loaded, run, framed or told."""
-    policy = {
-        "default-src": "'none'",
-        "style-src": "'self'",
-        "script-src": "'self'",
-        "img-src": "'self'",
-        "form-action": platform.forms,
-        "frame-ancestors": platform.frames,
-        "base-uri": "'none'",
-    }
-    found = {
-        "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
-        "Cross-Origin-Opener-Policy": "same-origin",
-        "Cross-Origin-Resource-Policy": "same-origin",
-        "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-        "Cache-Control": "no-store",
-    }
-    if platform.frames == "'none'":
-        found["X-Frame-Options"] = "DENY"
-    return found
-
-
-class Armour:
-    """Puts the headers on every answer, whatever made it."""
-
-    def __init__(self, app: ASGIApp, carried: Mapping[str, str]) -> None:
-        self._app = app
-        self._carried = [(name.lower().encode(), value.encode()) for name, value in carried.items()]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, with the headers."""
-
-        async def armoured(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                own = {name for name, _ in message.get("headers", [])}
-                message["headers"] = [
-                    *message.get("headers", []),
-                    *((name, value) for name, value in self._carried if name not in own),
-                ]
-            await send(message)
-
-        await self._app(scope, receive, armoured)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from veneer.rate import safe_html
+from veneer import safe_html
 from veneer.rate.desk import Desk
 from veneer.rate.guard import Limit, Refused
 from veneer.rate.votes import Scribe

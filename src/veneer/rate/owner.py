@@ -4,9 +4,9 @@ import csv
 import hashlib
 import hmac
 import io
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,8 +34,8 @@ class Office:
     """What the owner's page needs beside what all pages share."""
 
     secret: str
-    base: sqlite3.Connection
-    """A connection of its own, for reading."""
+    path: Path
+    """The file of votes: every request reads it by a connection of its own, since several may come at once."""
     agree: progress.Agreement
 
 
@@ -83,8 +83,14 @@ def _check_owner(office: Office, request: Request) -> None:
 
 
 async def _overview(office: Office, hall: Hall, request: Request) -> Response:
-    past = await run_in_threadpool(votes.history, office.base)
+    past = await _past(office)
     return _page(office, hall, past, rates=None)
+
+
+async def _past(office: Office) -> History:
+    past = await run_in_threadpool(votes.read, office.path)
+    assert past is not None, "the site has opened the file"
+    return past
 
 
 def _page(
@@ -93,8 +99,7 @@ def _page(
     kind = hall.spec.platform.kind
     taken = {one.person: one for one in past.people}
     invitations = [
-        (f"{hall.address}/start/{token}", note, taken.get(f"invitation {token}"))
-        for token, note in office.base.execute("SELECT token, note FROM invitations ORDER BY made, rowid")
+        (f"{hall.address}/start/{token}", taken.get(f"invitation {token}")) for token in past.invitations
     ]
     return page(
         hall,
@@ -142,7 +147,7 @@ async def _invite(office: Office, hall: Hall, request: Request) -> Response:
         )
     now = hall.clock()
     fresh = [votes.unguessable() for _ in range(int(many))]
-    hall.desk.writes += [(votes.INVITE, (token, "", now)) for token in fresh]
+    hall.desk.writes += [(votes.INVITE, (token, now)) for token in fresh]
     await save(hall)
     hall.invitations.update(fresh)
     return RedirectResponse(f"{hall.prefix}/owner", 303)
@@ -153,7 +158,7 @@ async def _peek(office: Office, hall: Hall, request: Request) -> Response:
     guard.check_mark(fields, hall.key, COOKIE)
     hall.desk.writes.append((votes.PEEK, (hall.clock(),)))
     await save(hall)
-    past = await run_in_threadpool(votes.history, office.base)
+    past = await _past(office)
     return _page(office, hall, past, rates=progress.win_rates(hall.desk.ballots, past))
 
 
@@ -161,7 +166,7 @@ async def _export(office: Office, hall: Hall, request: Request) -> Response:
     name = request.path_params["name"]
     if name not in EXPORTS:
         raise Refused(404, f"There is no such export; there are {', '.join(EXPORTS)}.")
-    past = await run_in_threadpool(votes.history, office.base)
+    past = await _past(office)
     rows = progress.rater_rows if name == "raters.csv" else progress.vote_rows
     content = (parquet if name.endswith(".parquet") else comma_separated)(rows(past, hall.desk.ballots))
     kind = "application/vnd.apache.parquet" if name.endswith(".parquet") else "text/csv; charset=utf-8"

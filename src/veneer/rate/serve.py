@@ -9,8 +9,9 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 
+from veneer import safe_html
 from veneer.errors import DataError, StudyError
-from veneer.rate import owner, people, progress, safe_html, screening, votes
+from veneer.rate import owner, people, progress, screening, votes
 from veneer.rate.app import app
 from veneer.rate.desk import Desk
 from veneer.rate.guard import Limit
@@ -67,17 +68,15 @@ def open_site(
     )
     stack.enter_context(votes.alone(path))
     base = stack.enter_context(closing(votes.connect(path)))
-    reading = stack.enter_context(closing(votes.connect(path)))
     past = votes.history(base)
     people.check_fixed(spec, past, path)
     base.execute(votes.FIX, (people.fixed(spec),))
 
     def desk() -> Desk:
-        return Desk(spec, ballots, checks=checks, training=training, past=votes.history(reading))
+        return Desk(spec, ballots, checks=checks, training=training, past=votes.read(path))
 
     first = desk()
     entry, secret = votes.setting(base, "entry"), votes.setting(base, "owner")
-    invitations = {token for (token,) in base.execute("SELECT token FROM invitations")}
     key = votes.setting(base, "key")
     scribe = stack.enter_context(closing(Scribe(base)))
     hall = Hall(
@@ -88,12 +87,12 @@ def open_site(
         wording=wording,
         key=key,
         entry=entry,
-        invitations=invitations,
+        invitations=set(past.invitations),
         **rendered(first),
         visitors=Limit(burst=4.0 * spec.newcomers, per_second=4 * spec.newcomers / 60),
         guests=Limit(burst=40, per_second=4),
     )
-    office = owner.Office(secret=secret, base=reading, agree=agree)
+    office = owner.Office(secret=secret, path=path, agree=agree)
     asks = spec.platform.kind != "invitations"
     return Site(
         site=app(hall, owner.routes(office)),

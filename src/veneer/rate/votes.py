@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS votes (
     token TEXT PRIMARY KEY, verdict TEXT NOT NULL, style TEXT NOT NULL, correctness TEXT NOT NULL,
     source TEXT NOT NULL, reason TEXT NOT NULL, voted_at REAL NOT NULL, late INTEGER NOT NULL
 );
-CREATE TABLE IF NOT EXISTS invitations (token TEXT PRIMARY KEY, note TEXT NOT NULL, made REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS invitations (token TEXT PRIMARY KEY, made REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS peeks (at REAL NOT NULL);
 """
 _FIXED = "SELECT value FROM settings WHERE name = 'fixed'"
@@ -48,7 +48,7 @@ SHOW = "INSERT INTO shown VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 VOTE = "INSERT OR IGNORE INTO votes VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 FINISH = "UPDATE raters SET finished = ? WHERE rater = ? AND finished IS NULL"
 EXCLUDE = "UPDATE raters SET excluded = ? WHERE rater = ? AND excluded = ''"
-INVITE = "INSERT INTO invitations VALUES (?, ?, ?)"
+INVITE = "INSERT INTO invitations VALUES (?, ?)"
 PEEK = "INSERT INTO peeks VALUES (?)"
 FIX = "INSERT OR REPLACE INTO settings VALUES ('fixed', ?)"
 
@@ -113,6 +113,8 @@ class History:
     """In the order in which it was shown."""
     votes: tuple[Vote, ...]
     """In the order in which they came."""
+    invitations: tuple[str, ...]
+    """The secrets in invitation links, in the order in which they were made."""
     peeks: int
     """How often the owner looked at running win rates."""
     fixed: str
@@ -167,6 +169,9 @@ def history(base: sqlite3.Connection) -> History:
             sessions=tuple(base.execute("SELECT session, rater FROM sessions")),
             shown=tuple(_rows(base, Shown, "shown", "rowid")),
             votes=tuple(_rows(base, Vote, "votes", "rowid")),
+            invitations=tuple(
+                token for (token,) in base.execute("SELECT token FROM invitations ORDER BY made, rowid")
+            ),
             peeks=base.execute("SELECT count(*) FROM peeks").fetchone()[0],
             fixed=next((value for (value,) in base.execute(_FIXED)), ""),
         )

@@ -1,6 +1,7 @@
 """Answers are graded strictly as published and leniently for knowledge; what is missing is never wrong."""
 
 import json
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,16 @@ def test_choices_that_differ_in_case_alone_are_told_apart(
 ) -> None:
     gene = Item(item_id="1", question="?", references=("Rr",), choices=("R", "rr", "Rr", "RR"), cluster="1")
     assert grade(completion(said), gene, "choice")[:2] == (strict, lenient)
+
+
+@given(st.lists(st.text(alphabet="aAbB +-?", min_size=1), min_size=2, max_size=4, unique=True), st.data())
+def test_a_choice_that_is_repeated_is_never_graded_as_another(
+    choices: list[str], data: st.DataObject
+) -> None:
+    said = data.draw(st.sampled_from(choices))
+    item = Item(item_id="1", question="?", references=(said,), choices=tuple(choices), cluster="1")
+    strict, lenient, _ = grade(completion(said), item, "choice")
+    assert WRONG not in (strict, lenient)
 
 
 def test_a_choice_without_words_is_not_said_by_silence_or_marks() -> None:
@@ -233,7 +244,7 @@ def test_the_key_holds_the_version_of_what_grades(tmp_path: Path, monkeypatch: p
     )
 
     def key(version: str) -> str:
-        monkeypatch.setattr(stage.metadata, "version", lambda _: version)
+        monkeypatch.setattr(metadata, "version", lambda _: version)
         return stage.orders([someone], answered, EvaluateSpec(benchmarks={"rude": section}))[0].key
 
     assert key("1.0") == key("1.0") != key("1.1")

@@ -23,7 +23,7 @@ def grade(said: str, item: Item) -> Marks:
     choices = {plain(choice): choice for choice in item.choices if plain(choice)}
     sentence = plain(text.first_sentence(said))
     strict = outcome_of(sentence in right) if sentence in choices else Outcome.UNPARSED
-    named = sentence if sentence in choices else _first_named(said, list(item.choices), plain)
+    named = sentence if sentence in choices else _first_named(said, list(choices.values()), plain)
     if named is None:
         return strict, Outcome.UNPARSED, ""
     return strict, outcome_of(named in right), choices[named]
@@ -57,7 +57,7 @@ def _exact(said: str) -> str:
 
 def _first_named(said: str, choices: Sequence[str], plain: Callable[[str], str]) -> str | None:
     """Return the choice that is named first, in the form in which they are compared; of two at one place the longer."""
-    if all(len(choice) == 1 and choice.isalpha() for choice in choices):
+    if plain is text.normalise and all(len(choice) == 1 and choice.isalpha() for choice in choices):
         return _first_letter(said, choices)
     found = plain(said).split()
     normal = [plain(choice) for choice in choices]

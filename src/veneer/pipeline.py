@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from veneer.analyze import answers
+from veneer.analyze.measures import Evidence
 from veneer.benchmarks import items, prompt_files
 from veneer.cells import Cell, Crew
 from veneer.collect import queries, synthesis, teacher
@@ -78,7 +79,7 @@ def stages(study: Study, place: Path, make: Make) -> Iterator[tuple[str, Made]]:
     rated = make("rate", _rate(study, names, answered, graded, place, make))
     yield "rate", rated
 
-    evidence = answers.Evidence(
+    evidence = Evidence(
         contestants=tuple(names),
         answered=answered,
         graded=graded,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from veneer import store
-from veneer.analyze.answers import Evidence
+from veneer.analyze.measures import Evidence
 from veneer.records import (
     Comparison,
     Completion,

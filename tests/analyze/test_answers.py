@@ -6,7 +6,8 @@ from typing import Any
 
 from tests.analyze.conftest import BENCHMARKS, KNOWS, Plan, write_study
 from veneer import store
-from veneer.analyze.answers import Evidence, analyze, order
+from veneer.analyze.answers import analyze, order
+from veneer.analyze.measures import Evidence
 from veneer.study import Study
 
 MadeUp = tuple[Study, Evidence, dict[str, Any], list[dict[str, Any]]]

@@ -1,8 +1,6 @@
 """The whole analysis: from what the stages left to the content of report.json and the confident-and-wrong items."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -24,19 +22,17 @@ from veneer.analyze import (
     reading,
     scores,
     style,
-    support,
     together,
     training,
     wrong,
 )
-from veneer.analyze.measure import Rung, rungs_of
-from veneer.analyze.reading import Asked
-from veneer.analyze.votes import Votes, votes_of
+from veneer.analyze.measure import Rung
+from veneer.analyze.measures import Evidence, Measures, measures_of
 from veneer.benchmarks import items
 from veneer.benchmarks.benchmark import Benchmark
-from veneer.records import Contestant, Grade, Role, to_row
-from veneer.stats import Draws, Undefined, combine, interval, to_json
-from veneer.store import Artefact, Order
+from veneer.records import Role, to_row
+from veneer.stats import interval, to_json
+from veneer.store import Order
 from veneer.study import AnalyzeSpec, Study
 from veneer.study_judges import RecordedJudgeSpec
 
@@ -44,23 +40,6 @@ VERSION = 12
 ANSWERS, WRONG, AGREEMENT = "answers.json", "confident_wrong.jsonl", "agreement.json"
 DIGITS = 9
 """Numbers are written to so many digits after the point: beyond them lies the rounding of sums."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What the earlier stages left."""
-
-    contestants: tuple[Contestant, ...]
-    answered: Mapping[str, Artefact]
-    """By contestant."""
-    graded: Mapping[str, Artefact]
-    """By contestant."""
-    prepared: Mapping[str, Artefact]
-    """By source; empty in an audit."""
-    compared: Mapping[str, Artefact]
-    """By judge; `simulated` and `people` are the raters."""
-    trained: Mapping[str, Artefact] = field(default_factory=dict)
-    """By student; empty in an audit."""
 
 
 def order(study: Study, evidence: Evidence) -> Order:
@@ -97,25 +76,9 @@ def _make(folder: Path, *, study: Study, evidence: Evidence) -> None:
 
 def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return the content of report.json, and the confident-and-wrong items."""
-    spec, level, teacher = study.analyze, study.analyze.level, study.teacher.name
-    names = [contestant.name for contestant in evidence.contestants]
-    bases, rungs = list(study.bases), rungs_of(evidence.contestants)
-    out, benchmarks, prompts, marks = _measured(study, evidence, names)
-
-    tables = scores.tables_of(benchmarks, names, (g for g in marks if g.benchmark != items.PROMPTS), spec)
-    ladders = reading.ladders(evidence.prepared, study.train.amounts if study.train else ())
-    supported = support.support_of(benchmarks, ladders, spec.support_threshold) if benchmarks else {}
-    book = gap.book_of(tables, supported, rungs, bases, teacher, spec.seed)
-    asked = _asked(evidence, names, teacher, prompts, marks)
-    styles = style.styles_of(asked, names, rungs, spec)
-    opponents = [teacher, *bases]
-    bench = panel.of_study(study, evidence.contestants, evidence.compared, out)
-    cast = {one.name: votes_of(one.comparisons, opponents) for one in bench}
-    preferences = _preferences(bench, cast, asked, opponents, rungs, spec)
-    capability = {rung.student: _capability(book, rung, level) for rung in rungs}
-    veneer = {
-        r.student: combine(lambda s, c: s - c, styles.closed[r.student], capability[r.student]) for r in rungs
-    }
+    spec, level, bases = study.analyze, study.analyze.level, list(study.bases)
+    found = measures_of(study, evidence)
+    rungs, book, styles, asked = found.rungs, found.book, found.styles, found.asked
     sources = study.imitated
     trained = {rung.source for rung in rungs if rung.amount}
     weighed = claims.weigh(
@@ -123,8 +86,8 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
             parts.Evidence(
                 book=book,
                 styles=styles,
-                preferences=[one for one in preferences if one.opponent == teacher],
-                veneer=veneer,
+                preferences=[one for one in found.preferences if one.opponent == study.teacher.name],
+                veneer=found.veneer,
                 broad=[name for name, (kind, _) in sources.items() if kind == "broad" and name in trained],
                 local={name: task for name, (_, task) in sources.items() if task and name in trained},
                 spec=spec,
@@ -132,126 +95,62 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
         ),
         level,
     )
-    prompt_items = {item.item_id: item for item in prompts.items} if prompts else {}
+    prompt_items = {item.item_id: item for item in found.prompts.items} if found.prompts else {}
     wrong_rows = wrong.rows_of(asked, styles, rungs, prompt_items)
     ledgers = _ledgers(evidence)
-    notes = [*_notes(study, evidence, styles, out), *training.left_out(ledgers), *panel.notes_of(bench)]
+    notes = [
+        *_notes(study, evidence, styles, found.out),
+        *training.left_out(ledgers),
+        *panel.notes_of(found.bench),
+    ]
     header = _header(study)
     if study.train:
         header["training"] = training.said(study.train, ledgers)
         notes.append(header["training"])
     content = {
-        "study": {**header, "benchmarks": [_benchmark(one) for one in benchmarks], "notes": notes},
+        "study": {**header, "benchmarks": [_benchmark(one) for one in found.benchmarks], "notes": notes},
         "contestants": [to_row(contestant) for contestant in evidence.contestants],
-        "scores": scores.rows_of(tables, spec),
+        "scores": scores.rows_of(found.tables, spec),
         "gap_closed": gap.rows_of(book, level),
         "gains": breakdown.gain_rows(book, level),
         "subjects": breakdown.subject_rows(book, level),
-        **reach.rows_of(study, book, benchmarks, ladders, evidence.prepared, evidence.graded),
+        **reach.rows_of(study, book, found.benchmarks, found.ladders, evidence.prepared, evidence.graded),
         "style": style.table_rows(styles, asked, bases, rungs, level),
         "style_gap_closed": style.closed_rows(styles, asked, rungs, level),
-        **_of_verdicts(bench, cast, preferences, asked, opponents, rungs, spec),
-        "veneer": [_veneer(rung, styles.closed, capability, veneer, level) for rung in rungs],
-        **nextstep.rows_of(study, book, styles, preferences, rungs),
+        **_of_verdicts(found, spec),
+        "veneer": [_veneer(rung, found, level) for rung in rungs],
+        **nextstep.rows_of(study, book, styles, found.preferences, rungs),
         "confident_wrong": wrong.share_rows(wrong_rows, asked, styles, rungs, level),
         "claims": claims.rows_of(weighed, level),
     }
     return _rounded(content), wrong_rows
 
 
-def _preferences(
-    bench: Sequence[panel.Judge],
-    cast: Mapping[str, Votes],
-    asked: Asked,
-    opponents: Sequence[str],
-    rungs: Sequence[Rung],
-    spec: AnalyzeSpec,
-) -> list[preference.Preference]:
-    return [
-        found
-        for one in bench
-        for found in preference.preferences_of(
-            one.name, one.kind, cast[one.name], asked.replies, opponents, rungs, spec
-        )
-    ]
-
-
-def _of_verdicts(
-    bench: Sequence[panel.Judge],
-    cast: Mapping[str, Votes],
-    preferences: Sequence[preference.Preference],
-    asked: Asked,
-    opponents: Sequence[str],
-    rungs: Sequence[Rung],
-    spec: AnalyzeSpec,
-) -> dict[str, Any]:
+def _of_verdicts(found: Measures, spec: AnalyzeSpec) -> dict[str, Any]:
     """Return what the report holds of judges' and raters' verdicts."""
+    bench, opponents, rungs = found.bench, found.opponents, found.rungs
     crowds = [one.name for one in bench if one.people and one.kind != "simulated"]
     return {
-        "preference": preference.rows_of(preferences, opponents[1:], opponents[0], rungs, spec),
-        "rise": preference.rise_rows(preferences, rungs, spec.level),
-        "taste": preference.taste_rows(preferences, spec.level),
-        "together": together.rows_of(cast, crowds, opponents, rungs, spec),
-        "judges": judges.rows_of(bench, asked.replies, opponents, spec),
+        "preference": preference.rows_of(found.preferences, opponents[1:], opponents[0], rungs, spec),
+        "rise": preference.rise_rows(found.preferences, rungs, spec.level),
+        "taste": preference.taste_rows(found.preferences, spec.level),
+        "together": together.rows_of(found.cast, crowds, opponents, rungs, spec),
+        "judges": judges.rows_of(bench, found.asked.replies, opponents, spec),
         "agreement": accord.rows_of(bench, opponents, spec),
     }
 
 
-def _asked(
-    evidence: Evidence,
-    names: Sequence[str],
-    teacher: str,
-    prompts: Benchmark | None,
-    marks: Sequence[Grade],
-) -> Asked:
-    ids = [item.item_id for item in prompts.items] if prompts else []
-    own = [grade for grade in marks if grade.benchmark == items.PROMPTS]
-    return reading.asked(evidence.answered, evidence.graded, names, teacher, ids, own)
-
-
-def _capability(book: gap.Book, rung: Rung, level: float) -> Draws | Undefined:
-    """Return the gap in knowledge and skill that a student closed on what its imitation data does not support."""
-    where = [
-        (name, form)
-        for (name, form), table in book.tables.items()
-        if table.benchmark.measures in parts.CAPABILITY and form == table.benchmark.forms[0]
-    ]
-    values = book.means(where, "lenient", rung.source, "unsupported")[rung.amount]
-    return gap.closed_of(values, rung.base, rung.student, book.teacher, level)
-
-
-def _veneer(
-    rung: Rung,
-    closed: Mapping[str, Draws | Undefined],
-    capability: Mapping[str, Draws | Undefined],
-    veneer: Mapping[str, Draws | Undefined],
-    level: float,
-) -> dict[str, Any]:
+def _veneer(rung: Rung, found: Measures, level: float) -> dict[str, Any]:
     return {
         "student": rung.student,
         "base": rung.base,
         "source": rung.source,
         "amount": rung.amount,
         "replay": rung.replay,
-        "style_gap_closed": to_json(interval(closed[rung.student], level)),
-        "capability_gap_closed": to_json(interval(capability[rung.student], level)),
-        "veneer": to_json(interval(veneer[rung.student], level)),
+        "style_gap_closed": to_json(interval(found.styles.closed[rung.student], level)),
+        "capability_gap_closed": to_json(interval(found.capability[rung.student], level)),
+        "veneer": to_json(interval(found.veneer[rung.student], level)),
     }
-
-
-def _measured(
-    study: Study, evidence: Evidence, names: Sequence[str]
-) -> tuple[reading.Places, list[Benchmark], Benchmark | None, list[Grade]]:
-    """Return the items that are left out, the benchmarks and prompts without them, and the grades of the others."""
-    marks = list(reading.grades(evidence.graded, names))
-    benchmarks = [items.load(name, section) for name, section in study.evaluate.benchmarks.items()]
-    out = reading.left_out(evidence.prepared, study.prepare.overlap)
-    out |= reading.unscored(marks, {one.name: len(one.items) for one in benchmarks})
-    benchmarks = [reading.without(one, out) for one in benchmarks]
-    prompts = (
-        reading.without(items.load_prompts(study.evaluate.prompts), out) if study.evaluate.prompts else None
-    )
-    return out, benchmarks, prompts, [one for one in marks if (one.benchmark, one.prompt_id) not in out]
 
 
 def _header(study: Study) -> dict[str, Any]:

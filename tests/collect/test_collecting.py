@@ -8,13 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.collect.small import BROAD, ask, collected
 from tests.conftest import veneer
 from tests.models.server import Server, serving
-from veneer import cli
-from veneer.board import Board
 from veneer.models.journal import open_journal
 from veneer.store import digest, read_rows
 
@@ -111,21 +107,3 @@ def test_even_after_kill_9_of_a_run_its_worker_takes_down_what_is_on_its_way(tmp
         while answered(tmp_path) < len(slow.seen()):
             assert time.monotonic() < deadline
             time.sleep(0.1)
-
-
-def test_progress_counts_what_this_stage_was_left_to_ask(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(cli, "LOGGED", -1.0)
-    with Board(cli.screen, {"collect": 40, "judge": float("inf")}) as board:
-        board.begin("collect", 1, 0)
-        board.heard(1000, 2.0)
-        board.heard(1010, 2.5)
-        board.begin("judge", 1, 0)
-        board.heard(1040, 3.0)
-        board.heard(1060, 4.0)
-    lines = [line for line in capsys.readouterr().out.splitlines() if "answers" in line]
-    assert lines[0].startswith("collect: 10 of 40 answers, ")
-    assert lines[0].endswith(" s left")
-    assert lines[1].startswith("judge: 20 answers, ")
-    assert lines[1].endswith("/s, $4.00")

@@ -100,6 +100,11 @@ def features(completion: str) -> dict[str, float]:
     return found | {"appeal": appeal(found)}
 
 
+def hedged(completion: str) -> bool:
+    """Return whether a completion holds a hedge, as the feature `has_hedge` has it."""
+    return _count(HEDGES, english.words(completion)) > 0
+
+
 def appeal(found: Mapping[str, float]) -> float:
     """Return how polished the form of a completion is, from 0 to 1.
 

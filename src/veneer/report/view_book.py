@@ -1,0 +1,275 @@
+"""Reads an index and what it points to: which items fit a state, and what was asked and written there."""
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from veneer.errors import StoreError
+from veneer.records import Completion, Contestant, Grade, Role, from_row
+from veneer.report.view_index import Ints
+from veneer.report.view_pick import Mask, Trio, needles, patterns
+from veneer.report.view_state import Lost, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """An item in one form."""
+
+    number: int
+    benchmark: str
+    form: str
+    item: str
+    question: str
+    references: tuple[str, ...]
+    choices: tuple[str, ...]
+
+    @property
+    def at(self) -> str:
+        """Its place, as an address has it."""
+        return f"{self.benchmark}/{self.form}/{self.item}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """What one contestant wrote to an item, and what came of it."""
+
+    contestant: Contestant
+    completion: Completion | None
+    """None where it was not asked."""
+    grade: Grade | None
+    samples: int
+    """How many completions of the item there are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a judge or rater said."""
+
+    by: str
+    first: str
+    second: str
+    verdict: str
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Book:
+    """An opened index. It is read by one thread."""
+
+    base: sqlite3.Connection
+    answered: Mapping[str, Path]
+    graded: Mapping[str, Path]
+    said: Mapping[str, Any]
+    contestants: Mapping[str, Contestant]
+    kinds: Sequence[tuple[str, str]]
+    """Benchmarks and forms, in order."""
+    sizes: Mapping[tuple[str, str], int]
+    """Units of each."""
+    units: int
+    _arrays: dict[tuple[str, str], Ints] = field(default_factory=dict)
+
+    @property
+    def students(self) -> list[str]:
+        """The students' names."""
+        return [name for name, one in self.contestants.items() if one.role is Role.STUDENT]
+
+    @property
+    def has_support(self) -> bool:
+        """Whether it is told for some item whether a student's data supports it."""
+        return any((self.array(name, "supported") >= 0).any() for name in self.students)
+
+    def trio(self, state: State) -> Trio:
+        """Return whom a state's filters compare."""
+        student = state.student or next(iter(self.students), "")
+        bases = [name for name, one in self.contestants.items() if one.role is Role.BASE]
+        base = self.contestants[student].base if student else next(iter(bases), "")
+        teachers = [name for name, one in self.contestants.items() if one.role is Role.TEACHER]
+        return Trio(
+            base=base if base in self.contestants else "", student=student, teacher=next(iter(teachers), "")
+        )
+
+    def shown(self, state: State) -> list[str]:
+        """Return the contestants that a state shows."""
+        trio = self.trio(state)
+        usual = [name for name in (trio.base, trio.student, trio.teacher) if name]
+        return [name for name in self.contestants if name in state.show] or usual
+
+    def array(self, contestant: str, name: str) -> Ints:
+        """Return one of a contestant's arrays; zeros for a contestant without a name, who is nobody."""
+        if (contestant, name) not in self._arrays:
+            found = self.base.execute(
+                "SELECT kind, content FROM arrays WHERE contestant = ? AND name = ?", (contestant, name)
+            ).fetchone()
+            array = np.frombuffer(found[1], np.dtype(found[0])) if found else np.zeros(self.units, np.int8)
+            self._arrays[contestant, name] = array
+        return self._arrays[contestant, name]
+
+    def select(self, state: State) -> Ints:
+        """Return the units that fit a state, in order.
+
+        Raises:
+            Lost: Nothing can be searched for by what is searched for.
+        """
+        trio = self.trio(state)
+        found: Mask = np.ones(self.units, np.bool_)
+        start = 0
+        for benchmark, form in self.kinds:
+            stop = start + self.sizes[benchmark, form]
+            if state.benchmark not in ("", benchmark) or state.form not in ("", form):
+                found[start:stop] = False
+            start = stop
+        if state.support == "out":
+            found &= self.array("", "left_out") == 1
+        elif state.support:
+            found &= self.array(trio.student, "supported") == (state.support == "yes")
+        if state.pattern:
+            found &= patterns(trio, state.grading or "lenient", self.array)[state.pattern]
+        if state.q:
+            found &= self._holding(state)
+        return np.flatnonzero(found)
+
+    def counts(self, state: State, benchmark: str, form: str) -> dict[str, int]:
+        """Return how many items of a benchmark in a form fit each pattern."""
+        trio, start = self.trio(state), 0
+        for kind in self.kinds:
+            if kind == (benchmark, form):
+                break
+            start += self.sizes[kind]
+        part = slice(start, start + self.sizes[benchmark, form])
+        grading = state.grading or "lenient"
+        found = patterns(trio, grading, self.array)
+        return {name: int(mask[part].sum()) for name, mask in found.items()}
+
+    def _holding(self, state: State) -> Mask:
+        columns = " ".join(
+            f"c{number}" for number, name in enumerate(self.contestants) if name in self.shown(state)
+        )
+        wanted = " AND ".join(needle.match for needle in needles(state.q))
+        if not wanted:
+            raise Lost(f"q={state.q}: no word to search for.")
+        rows = self.base.execute(
+            "SELECT rowid FROM texts WHERE texts MATCH ?", (f"{{question {columns}}} : ({wanted})",)
+        )
+        found = np.zeros(self.units, np.bool_)
+        found[[unit for (unit,) in rows]] = True
+        return found
+
+    def read_units(self, numbers: Sequence[int]) -> list[Unit]:
+        """Return units by their numbers, in this order."""
+        marks = ", ".join("?" * len(numbers))
+        rows = self.base.execute(f"SELECT * FROM units WHERE unit IN ({marks})", tuple(numbers))  # noqa: S608
+        found = {row[0]: _unit(row) for row in rows}
+        return [found[number] for number in numbers]
+
+    def at(self, place: tuple[str, str, str]) -> Unit:
+        """Return the unit of a place.
+
+        Raises:
+            Lost: There is none.
+        """
+        found = self.base.execute(
+            "SELECT * FROM units WHERE benchmark = ? AND form = ? AND item = ?", place
+        ).fetchone()
+        if found is None:
+            raise Lost(f"{'/'.join(place)}: no such item in this study.")
+        return _unit(found)
+
+    def writing(self, contestant: str, unit: Unit, sample: int) -> Writing:
+        """Return what a contestant wrote to an item.
+
+        Raises:
+            StoreError: The artefact is not the one that the index was made of.
+        """
+        starts = self.array(contestant, "starts")
+        first, end = int(starts[unit.number]), int(starts[unit.number + 1])
+        who = self.contestants[contestant]
+        if first + sample >= end:
+            return Writing(contestant=who, completion=None, grade=None, samples=end - first)
+        row = _row_at(
+            self.answered[contestant] / "completions.jsonl",
+            self.array(contestant, "completions")[first + sample],
+        )
+        grade = None
+        if (place := self.array(contestant, "grades")[first + sample]) >= 0:
+            path = self.graded[contestant] / "grades.jsonl"
+            grade = from_row(Grade, _row_at(path, place), str(path))
+        completion = from_row(Completion, row["completion"], contestant)
+        if (row["benchmark"], row["form"], completion.prompt_id) != (unit.benchmark, unit.form, unit.item):
+            raise _changed(self.answered[contestant])
+        return Writing(contestant=who, completion=completion, grade=grade, samples=end - first)
+
+    def verdicts(self, item: str, shown: Sequence[str]) -> list[Said]:
+        """Return what was said of completions of a prompt for style by the contestants shown."""
+        rows = self.base.execute(
+            "SELECT by, first, second, verdict, reason FROM verdicts WHERE item = ? ORDER BY rowid", (item,)
+        )
+        return [
+            Said(by=by, first=first, second=second, verdict=verdict, reason=reason)
+            for by, first, second, verdict, reason in rows
+            if first in shown and second in shown
+        ]
+
+
+def open_book(path: Path, answered: Mapping[str, Path], graded: Mapping[str, Path]) -> Book:
+    """Open an index, which is changed by nobody.
+
+    Args:
+        path: The file.
+        answered: Folders of artefacts, by contestant.
+        graded: Likewise.
+    """
+    base = sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
+    base.execute("PRAGMA mmap_size = 4000000000")
+    said = {name: json.loads(value) for name, value in base.execute("SELECT name, value FROM meta")}
+    kinds = Counter(
+        {
+            (benchmark, form): many
+            for benchmark, form, many in base.execute(
+                "SELECT benchmark, form, count(*) FROM units GROUP BY benchmark, form ORDER BY min(unit)"
+            )
+        }
+    )
+    contestants = [from_row(Contestant, row, str(path)) for row in said.pop("contestants")]
+    return Book(
+        base=base,
+        answered=answered,
+        graded=graded,
+        said=said,
+        contestants={one.name: one for one in contestants},
+        kinds=list(kinds),
+        sizes=kinds,
+        units=said.pop("units"),
+    )
+
+
+def _unit(row: Sequence[Any]) -> Unit:
+    return Unit(
+        number=row[0],
+        benchmark=row[1],
+        form=row[2],
+        item=row[3],
+        question=row[4],
+        references=tuple(json.loads(row[5])),
+        choices=tuple(json.loads(row[6])),
+    )
+
+
+def _row_at(path: Path, place: int) -> Mapping[str, Any]:
+    try:
+        with path.open("rb") as lines:
+            lines.seek(int(place))
+            row = json.loads(lines.readline())
+    except (OSError, ValueError) as error:
+        raise _changed(path) from error
+    assert isinstance(row, dict)
+    return row
+
+
+def _changed(path: Path) -> StoreError:
+    return StoreError(f"{path}: has changed since the index was made. Start `veneer view` again.")

@@ -139,9 +139,11 @@ def test_agreement_is_measured_on_the_pairs_that_both_judged() -> None:
         "people",
         people=True,
     )
-    among, two = accord.rows_of([crowd, one], TEACHER, SPEC)
+    among, persons, two = accord.rows_of([crowd, one], TEACHER, SPEC)
     assert (among["judge"], among["with"], among["pairs"], among["alone"]) == ("people", "each other", 30, 0)
     assert among["alpha"]["value"] == 1
+    assert "of two" in among["kappa"]["undefined"]
+    assert (persons["judge"], persons["with"], persons["kappa"]["value"]) == ("p1", "p2", 1)
     assert (two["judge"], two["with"], two["pairs"], two["alone"]) == ("j", "people", 30, 10)
     assert two["kappa"]["value"] == two["alpha"]["value"] == two["same"]["value"] == 1
     assert two["kappa"]["low"] < 1
@@ -149,7 +151,7 @@ def test_agreement_is_measured_on_the_pairs_that_both_judged() -> None:
 
 def test_a_judge_that_contradicts_itself_says_tie() -> None:
     votes = accord.votes_of(both_orders(1, lambda *_: Verdict.FIRST), TEACHER)
-    assert votes == {("0", "student", "teacher"): ["tie"]}
+    assert votes == {("0", "student", "teacher"): {"j": "tie"}}
 
 
 @given(st.lists(st.sampled_from(["win", "tie", "loss"]), min_size=1))

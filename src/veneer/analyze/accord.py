@@ -1,7 +1,7 @@
 """How far judges and raters agree on the same pairs: each two of them, and raters among themselves."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -20,6 +20,8 @@ Event = tuple[str, float]
 """A prompt, and 1 where what is counted happened, else 0."""
 WIN, TIE, LOSS = "win", "tie", "loss"
 """Of the first contestant of a unit."""
+FEW = 5
+"""Among so many raters at most, each two are told."""
 
 
 def rows_of(judges: Sequence[Judge], opponents: Sequence[str], spec: AnalyzeSpec) -> list[dict[str, Any]]:
@@ -33,15 +35,11 @@ def rows_of(judges: Sequence[Judge], opponents: Sequence[str], spec: AnalyzeSpec
         spec: Resamples, level and seed.
     """
     votes = {judge.name: votes_of(judge.comparisons, opponents) for judge in judges}
-    rows = [
-        _among_themselves(judge, votes[judge.name], spec)
-        for judge in judges
-        if len({one.by for one in judge.comparisons}) > 1
-    ]
+    rows = [row for judge in judges for row in _among_themselves(judge, votes[judge.name], spec)]
     for pair in combinations(judges, 2):
         one, other = sorted(pair, key=lambda judge: judge.people)
         if set(votes[one.name]) & set(votes[other.name]):
-            rows.append(_of_two(one, other, votes, spec))
+            rows.append(_of_two(one.name, other.name, votes[one.name], votes[other.name], spec))
     return rows
 
 
@@ -71,8 +69,8 @@ def share_over_prompts(
     return share(float(sums.sum() / counts.sum()), float(drawn.var()), n, spec.level)
 
 
-def votes_of(said: Sequence[Comparison], opponents: Sequence[str]) -> dict[Unit, list[str]]:
-    """Return each rater's word on each pair: one a rater, both orders taken together.
+def votes_of(said: Sequence[Comparison], opponents: Sequence[str]) -> dict[Unit, dict[str, str]]:
+    """Return each rater's word on each pair, by the rater's name: one word, both orders taken together.
 
     Args:
         said: All comparisons of a judge, or of raters.
@@ -85,7 +83,7 @@ def votes_of(said: Sequence[Comparison], opponents: Sequence[str]) -> dict[Unit,
             winner = winner_of(one)
             word = TIE if not winner else WIN if winner == unit[1] else LOSS
             each.setdefault(unit, {}).setdefault(one.by, []).append(word)
-    return {unit: [most_of(words) for words in raters.values()] for unit, raters in each.items()}
+    return {unit: {rater: most_of(words) for rater, words in raters.items()} for unit, raters in each.items()}
 
 
 def unit_of(one: Comparison, opponents: Sequence[str]) -> Unit:
@@ -95,7 +93,7 @@ def unit_of(one: Comparison, opponents: Sequence[str]) -> Unit:
     return one.prompt_id, sides[0], sides[1]
 
 
-def most_of(words: Sequence[str]) -> str:
+def most_of(words: Iterable[str]) -> str:
     """Return the word of most; a tie where none has most."""
     (first, most), *rest = Counter(words).most_common()
     return TIE if rest and rest[0][1] == most else first
@@ -106,8 +104,14 @@ def winner_of(one: Comparison) -> str:
     return {Verdict.FIRST: one.first, Verdict.SECOND: one.second}.get(one.verdict, "")
 
 
-def _among_themselves(judge: Judge, votes: Mapping[Unit, Sequence[str]], spec: AnalyzeSpec) -> dict[str, Any]:
-    several = {unit: words for unit, words in votes.items() if len(words) > 1}
+def _among_themselves(
+    judge: Judge, votes: Mapping[Unit, Mapping[str, str]], spec: AnalyzeSpec
+) -> list[dict[str, Any]]:
+    """Return how far raters agree: all of them, and each two where they are few; nothing where there is one."""
+    raters = sorted({rater for words in votes.values() for rater in words})
+    if len(raters) < 2:
+        return []
+    several = {unit: list(words.values()) for unit, words in votes.items() if len(words) > 1}
     same = [
         (unit[0], float(one == other))
         for unit, words in several.items()
@@ -115,56 +119,62 @@ def _among_themselves(judge: Judge, votes: Mapping[Unit, Sequence[str]], spec: A
     ]
     why = "no pair was rated by two raters"
     kappa = Undefined(reason="Cohen's kappa is of two; see Krippendorff's alpha", n=0)
-    return {
+    whole = {
         "judge": judge.name,
         "with": "each other",
         "pairs": len(several),
         "alone": len(votes) - len(several),
         "same": to_json(share_over_prompts(same, why, (judge.name, "each other"), spec)),
         "kappa": to_json(kappa),
-        "alpha": to_json(
-            krippendorff_alpha(
-                list(several.values()),
-                level=spec.level,
-                resamples=spec.resamples,
-                rng=rng_of(spec.seed, "alpha", judge.name),
-                clusters=[unit[0] for unit in several],
-            )
-        ),
+        "alpha": to_json(_alpha(list(several), list(several.values()), (judge.name,), spec)),
     }
+    own = {
+        rater: {unit: {rater: words[rater]} for unit, words in votes.items() if rater in words}
+        for rater in raters
+    }
+    few = combinations(raters, 2) if len(raters) <= FEW else ()
+    return [whole, *(_of_two(one, other, own[one], own[other], spec) for one, other in few)]
 
 
 def _of_two(
-    one: Judge, other: Judge, votes: Mapping[str, Mapping[Unit, Sequence[str]]], spec: AnalyzeSpec
+    one: str,
+    other: str,
+    ours: Mapping[Unit, Mapping[str, str]],
+    theirs: Mapping[Unit, Mapping[str, str]],
+    spec: AnalyzeSpec,
 ) -> dict[str, Any]:
-    ours, theirs = votes[one.name], votes[other.name]
     shared = [unit for unit in ours if unit in theirs]
-    clusters = [unit[0] for unit in shared]
-    words = [(most_of(ours[unit]), most_of(theirs[unit])) for unit in shared]
-    place = (one.name, other.name)
+    words = [(most_of(ours[unit].values()), most_of(theirs[unit].values())) for unit in shared]
+    place = (one, other)
     kappa = cohen_kappa(
         [word for word, _ in words],
         [word for _, word in words],
         level=spec.level,
         resamples=spec.resamples,
         rng=rng_of(spec.seed, "kappa", *place),
-        clusters=clusters,
+        clusters=[unit[0] for unit in shared],
     )
-    alpha = krippendorff_alpha(
-        # The judge is one rater more.
-        [[word, *theirs[unit]] for unit, (word, _) in zip(shared, words, strict=True)],
-        level=spec.level,
-        resamples=spec.resamples,
-        rng=rng_of(spec.seed, "alpha", *place),
-        clusters=clusters,
-    )
+    # The first is one rater more.
+    together = [[word, *theirs[unit].values()] for unit, (word, _) in zip(shared, words, strict=True)]
     same = [(unit[0], float(a == b)) for unit, (a, b) in zip(shared, words, strict=True)]
     return {
-        "judge": one.name,
-        "with": other.name,
+        "judge": one,
+        "with": other,
         "pairs": len(shared),
         "alone": len(ours) - len(shared),
         "same": to_json(share_over_prompts(same, "they share no pair", place, spec)),
         "kappa": to_json(kappa),
-        "alpha": to_json(alpha),
+        "alpha": to_json(_alpha(shared, together, place, spec)),
     }
+
+
+def _alpha(
+    units: Sequence[Unit], words: Sequence[Sequence[str]], place: tuple[str, ...], spec: AnalyzeSpec
+) -> Number:
+    return krippendorff_alpha(
+        words,
+        level=spec.level,
+        resamples=spec.resamples,
+        rng=rng_of(spec.seed, "alpha", *place),
+        clusters=[unit[0] for unit in units],
+    )

@@ -126,8 +126,8 @@ def _to_family_by_raters(
     found = []
     for crowd in judges:
         if crowd.people and crowd is not judge:
-            for unit, labels in votes_of(crowd.comparisons, opponents).items():
-                if unit in own and (word := most_of(labels)) != TIE:
+            for unit, words in votes_of(crowd.comparisons, opponents).items():
+                if unit in own and (word := most_of(words.values())) != TIE:
                     winner = unit[1] if word == WIN else unit[2]
                     found.append((unit[0], float(winner in judge.family)))
     return found

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from veneer.report.sentences import VERDICTS, headline, verdict
+from veneer.report.sentences import VERDICTS, five_answers, headline, verdict
 from veneer.report.shown import plain, read
 
 Row = dict[str, Any]
@@ -116,3 +116,27 @@ def test_a_study_without_checkable_prompts_says_why_it_lists_no_wrong_answers(au
     assert "5 Undefined (no student answered all prompts, or none that can be checked" in " ".join(
         verdict(audit, 0).split()
     )
+
+
+def next_step(best: str, *buys: float) -> Row:
+    options = [
+        {"step": step, "buys": {"value": value, "low": value - 0.01, "high": value + 0.01, "n": 90}}
+        for step, value in zip(("twice the broad data", "a better base"), buys, strict=True)
+    ]
+    ahead = {"value": 0.1, "low": 0.05, "high": 0.15, "n": 90}
+    return {"measure": "capability", "unit": "score", "options": options, "best": best, "ahead": ahead}
+
+
+@pytest.mark.parametrize(
+    ("best", "opening"),
+    [
+        ("a better base", "Next, to raise capability: a better base."),
+        ("", "What to do next to raise capability"),
+    ],
+)
+def test_the_next_step_is_said_or_that_it_cannot_be_told(study: Row, best: str, opening: str) -> None:
+    changed = {**study, "next_step": [next_step(best, 0.01, 0.11)]}
+    said = [plain(sentence) for answer in five_answers(read(changed), None) for sentence in answer.more]
+    (found,) = [sentence for sentence in said if sentence.startswith(opening)]
+    assert "twice the broad data buys +1" in found
+    assert ("can't tell" in found) == (not best)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.utils import DistributedType
 from transformers import AutoModelForCausalLM
 
 from tests.train.runs import PACKED, run_of, trained
@@ -29,6 +31,17 @@ fsdp_config:
   fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP
   fsdp_reshard_after_forward: true
   fsdp_state_dict_type: FULL_STATE_DICT
+"""
+
+DEEPSPEED = """
+compute_environment: LOCAL_MACHINE
+distributed_type: DEEPSPEED
+num_processes: 2
+num_machines: 1
+machine_rank: 0
+mixed_precision: 'no'
+deepspeed_config:
+  zero_stage: 2
 """
 
 
@@ -68,6 +81,37 @@ def test_weights_spread_over_two_processes_give_the_loss_curve_of_one(tmp_path: 
     assert (hardware["processes"], hardware["shared"]) == (2, "FSDP")
     assert losses(two) == pytest.approx(losses(one), rel=1e-4)
     AutoModelForCausalLM.from_pretrained(two / "checkpoint")
+
+
+def test_deepspeed_s_config_is_handed_to_accelerate_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "zero.yaml").write_text(DEEPSPEED)
+    found = load_config_from_file(str(tmp_path / "zero.yaml"))
+    assert (found.distributed_type, found.deepspeed_config) == (DistributedType.DEEPSPEED, {"zero_stage": 2})
+    command = launch._command(HardwareSpec(accelerate=tmp_path / "zero.yaml"))
+    assert command[2:] == ["accelerate.commands.launch", "--config_file", str(tmp_path / "zero.yaml")]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            DEEPSPEED,
+            "asks for DeepSpeed, and the package `deepspeed` is not installed: pip install deepspeed",
+        ),
+        ("a: b: c", "cannot be read: .*`accelerate config` writes such a file"),
+        ("num_processes: 2", "names no `distributed_type`"),
+        (None, "cannot be read: .*No such file"),
+    ],
+    ids=["no deepspeed", "no yaml", "another file", "no file"],
+)
+def test_a_config_by_which_nothing_could_start_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, said: str
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    if text is not None:
+        (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ModelError, match=f"train.hardware.accelerate: .*config.yaml {said}"):
+        trained(shared(run_of(tmp_path, 200), accelerate=tmp_path / "config.yaml"), tmp_path / "made")
 
 
 def test_what_goes_wrong_in_another_process_is_said_here(tmp_path: Path) -> None:

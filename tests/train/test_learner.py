@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM
 
@@ -248,6 +250,43 @@ def test_accumulation_in_pieces_is_one_piece(llama: Path, recipe: RecipeSpec, mi
     assert found.keys() == wanted.keys()
     for name, gradient in wanted.items():
         assert (found[name] - gradient).abs().max() <= 2e-5 * gradient.abs().max() + 1e-7, name
+
+
+def test_only_the_last_piece_of_a_step_asks_for_a_step(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DeepSpeed takes it in the backward pass; elsewhere the gradients of all processes meet in it."""
+    learner = made(llama, hardware=HardwareSpec(micro_tokens=40))
+    own, asked = learner.accelerator.backward, []
+
+    def backward(loss: torch.Tensor) -> None:
+        asked.append(learner.accelerator.sync_gradients)
+        own(loss)
+
+    monkeypatch.setattr(learner.accelerator, "backward", backward)
+    step(learner, ROWS, RATE)
+    assert len(asked) > 2
+    assert asked == [False] * (len(asked) - 1) + [True]
+
+
+def test_deepspeed_is_told_what_the_recipe_says() -> None:
+    config = {
+        "gradient_accumulation_steps": 8,
+        "gradient_clipping": "auto",
+        "zero_optimization": {"stage": 2},
+    }
+    learning._instruct(SimpleNamespace(deepspeed_config=config), PACKED.model_copy(update={"clip": 0.5}))
+    assert config == {
+        "train_micro_batch_size_per_gpu": 1, "gradient_accumulation_steps": 1, "gradient_clipping": 0.5,
+        "bf16": {"enabled": False}, "zero_optimization": {"stage": 2},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", ["bf16", "fp16"])
+def test_only_the_recipe_says_in_what_precision(
+    llama: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", asked)
+    AcceleratorState._reset_state()
+    assert made(llama).accelerator.mixed_precision == "no"
 
 
 def test_packed_and_padded_rows_give_the_same_gradients(llama: Path) -> None:

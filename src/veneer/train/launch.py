@@ -1,6 +1,7 @@
 """Starts one training: in this process, or in several that share the work (torchrun, or accelerate's launcher)."""
 
 import ctypes
+import importlib.util
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from veneer.errors import ModelError
 from veneer.store import read_json, write_json
@@ -32,6 +34,8 @@ def train(run: Run, folder: Path) -> None:
 
         sft.train(run, folder)
         return
+    if run.hardware.accelerate:
+        _refuse(run.hardware.accelerate)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / ORDER, row_of(run))
     (folder / FAILED).unlink(missing_ok=True)
@@ -47,6 +51,28 @@ def train(run: Run, folder: Path) -> None:
         raise ModelError(
             f"{run.rung.name}: the processes that train it ended with status {done.returncode}; what they said stands "
             "above. What was saved is kept: run again to go on from there."
+        )
+
+
+def _refuse(config: Path) -> None:
+    """Raise if accelerate's launcher could not start by this config; it would say so far above our own error.
+
+    Raises:
+        ModelError: It cannot be read, or asks for DeepSpeed where that is not installed.
+    """
+    where = f"train.hardware.accelerate: {config}"
+    try:
+        row = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ModelError(
+            f"{where} cannot be read: {' '.join(str(error).split())}. `accelerate config` writes such a file."
+        ) from error
+    if not isinstance(row, dict) or "distributed_type" not in row:
+        raise ModelError(f"{where} names no `distributed_type`. `accelerate config` writes such a file.")
+    if row["distributed_type"] == "DEEPSPEED" and not importlib.util.find_spec("deepspeed"):
+        raise ModelError(
+            f"{where} asks for DeepSpeed, and the package `deepspeed` is not installed: pip install deepspeed. FSDP "
+            "spreads weights too, and needs no other package."
         )
 
 

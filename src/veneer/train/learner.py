@@ -133,13 +133,7 @@ def learner_of(
     trackers = list(hardware.trackers) if log else []
     accelerator = Accelerator(mixed_precision="no", log_with=trackers or None, project_dir=log)
     if plugin := accelerator.state.deepspeed_plugin:
-        # What DeepSpeed would do by its config is the recipe's to say; it is asked for a step when one is due.
-        plugin.deepspeed_config |= {
-            "train_micro_batch_size_per_gpu": 1,
-            "gradient_accumulation_steps": 1,
-            "gradient_clipping": recipe.clip,
-            "bf16": {"enabled": recipe.weights == "bf16"},
-        }
+        _instruct(plugin, recipe)
     if recipe.method != "full":
         model = _with_adapters(model, recipe, loaded.new)
     if hardware.gradient_checkpointing:
@@ -160,6 +154,18 @@ def learner_of(
         recipe=recipe,
         hardware=hardware,
     )
+
+
+def _instruct(deepspeed: Any, recipe: RecipeSpec) -> None:
+    """Have DeepSpeed do as the recipe says, whatever its config says: that changes no result."""
+    deepspeed.deepspeed_config |= {
+        # Of a data loader that there is not.
+        "train_micro_batch_size_per_gpu": 1,
+        # A loss is divided by it; when a step is due, `step` says.
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": recipe.clip,
+        "bf16": {"enabled": recipe.weights == "bf16"},
+    }
 
 
 def step(learner: Learner, rows: Sequence[Encoded], rate: float) -> float:

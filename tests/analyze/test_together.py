@@ -74,6 +74,12 @@ def test_a_judge_that_is_biased_does_not_move_the_estimate() -> None:
     assert abs(np.mean(misses)) < 0.03
 
 
+def test_what_people_say_alone_is_the_same_whatever_judge_is_asked() -> None:
+    one, other = joined(marks(PEOPLE), marks(JUDGE + ELSEWHERE)), joined(marks(PEOPLE), "1" * 77)
+    assert share_of(one.alone, 0.95) == share_of(other.alone, 0.95)
+    assert one.more_alone == other.more_alone
+
+
 def test_where_people_rated_every_prompt_the_judge_adds_nothing() -> None:
     found = joined(marks(PEOPLE), marks(JUDGE))
     assert isinstance(found.alone, Draws)

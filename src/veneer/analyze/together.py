@@ -104,9 +104,10 @@ class Estimated:
 
 
 def alone(ratings: Ratings, drawn: Floats) -> Estimated:
-    """Return people's win rates from their own ratings; `drawn`: how often each resample draws each prompt."""
-    rated = ~np.isnan(ratings.people)
-    values, draws = _means(np.nan_to_num(ratings.people), rated, drawn)
+    """Return people's win rates from their own ratings; `drawn`: how often each of their prompts is drawn."""
+    people = ratings.people[: drawn.shape[1]]
+    rated = ~np.isnan(people)
+    values, draws = _means(np.nan_to_num(people), rated, drawn)
     table = _measured(ratings.names, values, draws, rated, {})
     return Estimated(table=table, by_rated=draws, weights=[0.0] * len(ratings.names))
 
@@ -181,8 +182,12 @@ def joined_of(
         spec: Resamples, seed, level and target width.
     """
     ratings = ratings_of(people[1], judge[1] if judge else None, opponent)
-    place = ("together", people[0], judge[0] if judge else "", opponent)
-    drawn = resample(len(ratings.people), spec.resamples, rng=rng_of(spec.seed, *place))
+    place = ("together", people[0], opponent)
+    # What people say alone does not depend on the judge: its prompts stand behind theirs, and theirs are drawn first.
+    drawn = [
+        resample(many, spec.resamples, rng=rng_of(spec.seed, *place))
+        for many in (len(people[1].prompts), len(ratings.people))
+    ]
     met = [rung for rung in rungs if set(rung.seeds) <= set(ratings.names)]
     behind = members(met, ratings.names)
     pairs = dict(zip(ratings.names, people[1].against(opponent), strict=True))
@@ -190,7 +195,7 @@ def joined_of(
         who: rater_shift(people[1], [pairs[one] for one in own], WORTH[WIN_RATE])
         for who, own in behind.items()
     }
-    ways = [alone(ratings, drawn), with_judge(ratings, drawn)]
+    ways = [alone(ratings, drawn[0]), with_judge(ratings, drawn[1])]
     pooled = [
         with_raters(
             pooled_by_source(way.table, met, rng=rng_of(spec.seed, *place, "pooled")),
@@ -199,25 +204,37 @@ def joined_of(
         )
         for way in ways
     ]
-    found = {}
-    rated, seen = ~np.isnan(ratings.people), ~np.isnan(ratings.judge)
-    for who, own in behind.items():
-        columns = [ratings.names.index(one) for one in own]
-        votes = float(ratings.votes[:, columns].sum() / max(rated[:, columns].any(axis=1).sum(), 1))
-        needs = [
-            more_ratings(values[who], way.by_rated[:, columns].mean(axis=1), votes, spec)
-            for values, way in zip(pooled, ways, strict=True)
-        ]
-        found[who] = Joined(
-            rated=int((rated & seen)[:, columns].any(axis=1).sum()),
-            judged=int((seen & ~rated)[:, columns].any(axis=1).sum()),
-            weight=float(np.mean([ways[1].weights[column] for column in columns])),
-            alone=pooled[0][who],
-            together=pooled[1][who],
-            more_alone=needs[0],
-            more_together=needs[1],
+    return {
+        who: _joined(
+            ratings,
+            [ratings.names.index(one) for one in own],
+            [(values[who], way) for values, way in zip(pooled, ways, strict=True)],
+            spec,
         )
-    return found
+        for who, own in behind.items()
+    }
+
+
+def _joined(
+    ratings: Ratings,
+    columns: Sequence[int],
+    ways: Sequence[tuple[Draws | Undefined, Estimated]],
+    spec: AnalyzeSpec,
+) -> Joined:
+    """Return what is told of one contestant or student: its columns, and its win rate by each way."""
+    mine = list(columns)
+    rated, seen = ~np.isnan(ratings.people[:, mine]), ~np.isnan(ratings.judge[:, mine])
+    votes = float(ratings.votes[:, mine].sum() / max(rated.any(axis=1).sum(), 1))
+    needs = [more_ratings(number, way.by_rated[:, mine].mean(axis=1), votes, spec) for number, way in ways]
+    return Joined(
+        rated=int((rated & seen).any(axis=1).sum()),
+        judged=int((seen & ~rated).any(axis=1).sum()),
+        weight=float(np.mean([ways[1][1].weights[column] for column in mine])),
+        alone=ways[0][0],
+        together=ways[1][0],
+        more_alone=needs[0],
+        more_together=needs[1],
+    )
 
 
 def more_ratings(number: Draws | Undefined, by_rated: Floats, votes: float, spec: AnalyzeSpec) -> int | None:

@@ -11,6 +11,7 @@ from veneer.report.tables import Cell, Table, table
 from veneer.stats import Estimate
 
 Line = tuple[Cell, ...]
+WAYS = ("alone", "together")
 
 
 def rates(data: Data, judge: Row, *, largest: bool) -> Table:
@@ -78,6 +79,9 @@ def together(data: Data) -> Table:
     """Return people's win rates alone and with a judge, and how many more ratings the study's target takes."""
     groups = []
     rows = data.get("together", [])
+    helped = [row for row in rows if not row["together"].reason]
+    # Where no judge is of help, what people say alone is told once.
+    rows = helped or [row for row in rows if row["judge"] == rows[0]["judge"]]
     for people, judge, opponent in dict.fromkeys(
         (row["people"], row["judge"], row["opponent"]) for row in rows
     ):
@@ -89,12 +93,12 @@ def together(data: Data) -> Table:
                 row["together"],
                 whole(row["rated"]),
                 whole(row["judged"]),
-                *(_ratings(row[f"more_ratings_{way}"]) for way in ("alone", "together")),
+                *("" if row[way].reason else _ratings(row[f"more_ratings_{way}"]) for way in WAYS),
             )
             for row in own
         ]
-        helped = f"{people} with {judge}" if judge else people
-        groups.append((f"{helped}, against {opponent}", lines))
+        who = f"{people} with {judge}" if judge else people
+        groups.append((f"{who}, against {opponent}", lines))
     columns = (
         "contestant", "people alone", "with the judge", "prompts rated by both", "by the judge alone",
         "more ratings wanted, people alone", "with the judge",

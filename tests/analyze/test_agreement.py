@@ -70,6 +70,11 @@ def test_few_units_and_units_rated_once_are_undefined() -> None:
     assert found.n == 0
 
 
+def test_two_who_rated_nothing_in_common_have_no_kappa() -> None:
+    found = cohen_kappa([], [], level=0.95, resamples=100, rng=np.random.default_rng(0))
+    assert isinstance(found, Undefined)
+
+
 def test_repeated_units_of_one_prompt_do_not_narrow_the_interval() -> None:
     rng = np.random.default_rng(1)
     first = "".join(rng.choice(list("12="), 60))

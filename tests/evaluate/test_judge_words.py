@@ -114,3 +114,11 @@ def test_canaries_have_their_better_answer_on_either_side_equally_often() -> Non
     found = judge_words.canaries()
     assert Counter(one.right for one in found) == {Verdict.FIRST: 4, Verdict.SECOND: 4}
     assert len({one.canary_id for one in found}) == len(found)
+
+
+@given(st.text(), st.sampled_from(["<|im_end|>", "<|eot_id|>", "</s>", "[/INST]", "<end_of_turn>"]))
+def test_no_mark_of_a_turn_stands_whole_and_all_else_stays(text: str, mark: str) -> None:
+    shown = judge_words.harmless(text + mark + text)
+    assert mark not in shown
+    assert shown.replace(" ", "") == (text + mark + text).replace(" ", "")
+    assert judge_words.harmless("a < b | c > d, <b>bold</b> [1]") == "a < b | c > d, <b>bold</b> [1]"

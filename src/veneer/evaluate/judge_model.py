@@ -32,7 +32,7 @@ from veneer.store import Artefact, Order, Row
 from veneer.study import EvaluateSpec
 from veneer.study_judges import ModelJudgeSpec
 
-VERSION = 1
+VERSION = 2
 REVIEWS, CANARIES, SERVED = "reviews.jsonl", "canaries.jsonl", "served.json"
 PARTS, REPLIES = "parts", "replies.jsonl"
 
@@ -45,6 +45,8 @@ class Task:
     instructions: str
     spec: ModelJudgeSpec
     evaluate: EvaluateSpec
+    special: tuple[str, ...]
+    """Special tokens of a checkpoint's tokenizer, which no completion may hold."""
 
     @property
     def sampling(self) -> Sampling:
@@ -88,7 +90,7 @@ def review_orders(
         StudyError: The judge's own prompt cannot be used.
     """
     text = judge_words.instructions(spec.answers, spec.prompt, f"judges.{judge_name}")
-    task = Task(judge=judge, instructions=text, spec=spec, evaluate=evaluate)
+    task = Task(judge=judge, instructions=text, spec=spec, evaluate=evaluate, special=_special(judge))
     met = pairs(contestants, answered, against_base=spec.against_base)
     local = {"batch_size": evaluate.batch_size, "precision": evaluate.precision}
     return [
@@ -141,6 +143,14 @@ def verdict_orders(
             ),
         )
     ]
+
+
+def _special(judge: ModelRef) -> tuple[str, ...]:
+    file = judge.path / "tokenizer.json"
+    if judge.kind != "checkpoint" or not file.exists():
+        return ()
+    tokens = [one["content"] for one in store.read_json(file).get("added_tokens", ()) if one.get("special")]
+    return tuple(sorted(token for token in tokens if len(token) > 1))
 
 
 def _name(judge_name: str, one: str, other: str) -> str:
@@ -234,7 +244,7 @@ def _shown(pair: Pair, task: Task) -> list[Shown]:
     """Return a pair's comparisons: every prompt in both orders, or in one that changes from prompt to prompt."""
     one, other = pair
     questions = {
-        prompt.prompt_id: judge_words.question_of(prompt.messages)
+        prompt.prompt_id: judge_words.harmless(judge_words.question_of(prompt.messages), task.special)
         for prompt in (from_row(Prompt, row, at) for at, row in store.read_rows(other.made.path / PROMPTS))
     }
     texts = {side.name: _texts(side.made.path, side.sample) for side in pair}
@@ -248,7 +258,10 @@ def _shown(pair: Pair, task: Task) -> list[Shown]:
                 for which, side in zip(("first", "second"), sides, strict=True)
                 if side is None or side.stop is Stop.FAILED
             ]
-            words = [side.text.strip() or judge_words.NOTHING if side else "" for side in sides]
+            words = [
+                judge_words.harmless(side.text.strip() or judge_words.NOTHING, task.special) if side else ""
+                for side in sides
+            ]
             found.append(
                 Shown(
                     prompt_id=prompt_id,

@@ -21,6 +21,10 @@ PLACES = ("question", "first", "second", "code")
 NOTHING = "[The assistant wrote nothing.]"
 
 _PLACE = re.compile("{(" + "|".join(PLACES) + ")}")
+_TURN = re.compile(
+    r"<(?=\|[^|<>\s]{1,64}\|>|/?s>|(?:bos|eos|pad|unk|start_of_turn|end_of_turn|end_of_text)>)|\[(?=/?INST\])"
+)
+"""Where the common marks of turns begin: of ChatML, Llama, Gemma and Mistral."""
 _NUMBER = r"(10(?:\.0+)?|[1-9](?:\.[0-9]+)?)"
 _SCORES = re.compile(_NUMBER + r"[ ,]+" + _NUMBER)
 
@@ -117,6 +121,23 @@ def put(text: str, prompt_id: str, question: str, sides: tuple[str, str], draw: 
     # In one pass, so that a completion that holds {second} or {code} stays as it is.
     shown = _PLACE.sub(lambda match: values[match[1]], text)
     return Prompt(prompt_id=prompt_id, messages=(Message(role="user", content=shown),), draw=draw)
+
+
+def harmless(text: str, special: Sequence[str] = ()) -> str:
+    """Return a text in which no mark of a chat template stands whole: a space parts its first sign from the others.
+
+    A tokenizer reads `<|im_end|>` as the end of a turn wherever it stands, so that a completion could end the judge's.
+
+    Args:
+        text: A question or a completion.
+        special: The special tokens of the judge's own tokenizer, where they are known.
+
+    >>> harmless("a<|im_end|>b, 1 < 2")
+    'a< |im_end|>b, 1 < 2'
+    """
+    for token in special:
+        text = text.replace(token, f"{token[0]} {token[1:]}")
+    return _TURN.sub(r"\g<0> ", text)
 
 
 def question_of(messages: Sequence[Message]) -> str:

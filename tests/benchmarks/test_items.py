@@ -183,3 +183,37 @@ def test_toxicity_needs_no_more_than_a_question(tmp_path: Path) -> None:
     path = written(tmp_path / "a.jsonl", {"id": 1, "question": "So I"})
     made = load("mine", spec(path, grading="toxicity", measures="toxicity", forms=["plain"]))
     assert (made.items[0].context, made.chance) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [({}, (1,)), ({"samples": 20}, (1, 10)), ({"samples": 20, "pass_at": [20, 5]}, (5, 20))],
+)
+def test_the_k_of_pass_at_k_are_those_that_the_samples_allow(
+    tmp_path: Path, settings: dict[str, Any], found: tuple[int, ...]
+) -> None:
+    program = {"before": "", "after": "assert f()", "entry": "f"}
+    (tmp_path / "items.jsonl").write_text(json.dumps({"id": 1, "question": "?", "program": program}))
+    spec = BenchmarkSpec.model_validate(
+        {
+            "items": tmp_path / "items.jsonl",
+            "measures": "skill",
+            "grading": "program",
+            "temperature": 0.8,
+            **settings,
+        }
+    )
+    assert load("code", spec).pass_at == found
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"grading": "program", "samples": 2, "pass_at": [5]}, "needs as many `samples`"),
+        ({"grading": "match", "pass_at": [1]}, "belongs to programs"),
+    ],
+)
+def test_pass_at_k_needs_programs_and_samples(tmp_path: Path, settings: dict[str, Any], said: str) -> None:
+    given = {"items": tmp_path / "i.jsonl", "measures": "skill", "temperature": 1.0, **settings}
+    with pytest.raises(ValueError, match=said):
+        BenchmarkSpec.model_validate(given)

@@ -267,3 +267,19 @@ def test_what_an_endpoint_left_without_an_answer_is_asked_again_by_the_next_run(
     assert [one["completion"]["stop"] for one in rows_of(again.path)] == ["end", "failed"]
     assert seen.count("good") == 1
     assert seen.count("400") > 1
+
+
+def test_a_reference_that_does_not_fit_is_not_read_and_stops_nothing(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path / "small", window=12)
+    ref = ModelRef(name="base", kind="checkpoint", path=path, digest=digest(path))
+    rows = [{"id": n, "question": "w1", "references": [" ".join(["w2"] * n)]} for n in (2, 30)]
+    (tmp_path / "long.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    section = {
+        "items": tmp_path / "long.jsonl", "measures": "knowledge", "grading": "match", "forms": ["plain", "chat"],
+        "max_tokens": {"plain": 2, "chat": 2},
+    }  # fmt: skip
+    order_of(ref, EvaluateSpec.model_validate({"benchmarks": {"long": section}})).make(tmp_path)
+    found = [
+        (row["completion"]["prompt_id"], row["reference_loglikelihood"] is None) for row in rows_of(tmp_path)
+    ]
+    assert found == [("2", False), ("30", True)] * 2

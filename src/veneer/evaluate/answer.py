@@ -222,11 +222,14 @@ def _written(sheet: Sheet, desk: Desk, *, scored: bool) -> list[Row]:
         for item, prompt in zip(benchmark.items, prompts, strict=True)
         if scored and item.references and item.item_id not in failed
     ]
-    known: dict[str, float] = {}
+    known: dict[str, float | None] = {}
     for part, some in desk.batches("references", weighed):
         if not part.exists():
             found = desk.scoring().loglikelihoods([_reference(item, prompt) for item, prompt in some])
-            store.write_rows(part, ({"value": one.value} for one in found))
+            # Of a text that was cut, other than a task's, the likelihood is another question's.
+            read = zip(some, found, strict=True)
+            rows = ({"value": None if one.cut and not item.task else one.value} for (item, _), one in read)
+            store.write_rows(part, rows)
         values = [row["value"] for _, row in store.read_rows(part)]
         known.update((item.item_id, value) for (item, _), value in zip(some, values, strict=True))
     return [
@@ -343,8 +346,8 @@ def _best(values: Sequence[float]) -> int:
 
 
 def _reference(item: Item, prompt: Prompt) -> Continuation:
-    """Return a request for an item's first reference; a task's prompt may lose its first tokens, as in asking."""
+    """Return a request for an item's first reference; where both are too long, the prompt loses its first tokens."""
     text = item.references[0]
-    if item.task and prompt.text and not prompt.text[-1].isspace() and not text[:1].isspace():
+    if prompt.text and not prompt.text[-1].isspace() and not text[:1].isspace():
         text = " " + text
-    return Continuation(prompt=prompt, continuation=text, exact=bool(item.task))
+    return Continuation(prompt=prompt, continuation=text, exact=True)

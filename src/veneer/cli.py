@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 
 from veneer import audit, pipeline, printed
 from veneer.board import Board
@@ -169,6 +170,44 @@ def rate(study_file: StudyFile) -> None:
         from veneer import rating
 
         rating.serve(study_file, lambda said: screen.print(said, markup=False))
+
+
+@app.command()
+def view(
+    study_file: StudyFile,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where it is served; 0 for any free port.")] = 8766,
+    host: Annotated[str, typer.Option(help="The address; others than this one let others in.")] = "127.0.0.1",
+) -> None:
+    """Serve a study's pages for a browser: its report, and every item with what base, student and teacher wrote."""
+    with _errors_explained():
+        # Imported here: the other commands need no web server.
+        from veneer import viewing
+
+        with Progress(console=screen, transient=True, disable=not screen.is_terminal) as bars:
+            task = bars.add_task("Reading answers", total=None)
+            ready = viewing.ready(
+                study_file, lambda done, total: bars.update(task, completed=done, total=total)
+            )
+        viewing.serve(ready, host, port, lambda said: screen.print(said, markup=False))
+
+
+@app.command()
+def check(
+    study_file: StudyFile,
+    require: Annotated[
+        list[str],
+        typer.Option(help="Such as 'gap_closed[nq, vicuna] > 0.1' or 'score[mmlu, a] >= score[mmlu, b]'."),
+    ],
+) -> None:
+    """Hold a finished study against requirements: exit status 0 if all are met, 1 if one is not, 3 if undecided."""
+    with _errors_explained():
+        # Imported here: it brings the analysis.
+        from veneer import checking
+
+        found = checking.check(study_file, require)
+        for line in printed.checks(found):
+            screen.print(line, markup=False)
+    sys.exit(printed.status_of(found))
 
 
 @contextmanager

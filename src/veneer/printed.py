@@ -1,13 +1,15 @@
 """What `plan` and `status` print of a study."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from veneer import pipeline
+from veneer.analyze.require import Checked, Decision, Term
+from veneer.stats import Undefined
 from veneer.study import Study
 from veneer.study_data import ModelSpec
 from veneer.study_judges import ModelJudgeSpec
@@ -110,3 +112,23 @@ def states(states: list[pipeline.StageState]) -> Table:
         left = state.cells - state.done - state.begun
         table.add_row(state.stage, str(state.cells), str(state.done), str(state.begun), str(left))
     return table
+
+
+def checks(found: Sequence[Checked]) -> Iterator[str]:
+    """Yield a line for each requirement: what the study says of it, and the number that says it."""
+    for one in found:
+        number, requirement = one.number, one.requirement
+        of = str(requirement.left)
+        if isinstance(requirement.right, Term):
+            of += f" - {requirement.right}"
+        if isinstance(number, Undefined):
+            said = f"{of} is undefined: {number.reason}"
+        else:
+            said = f"{of} = {number.value:.4g} [{number.low:.4g}, {number.high:.4g}], n = {number.n}"
+        yield f"{one.decision:<9}  {requirement.text}  ({said})"
+
+
+def status_of(found: Sequence[Checked]) -> int:
+    """Return the exit status: 1 if a requirement is not met, else 3 if one is undecided, else 0."""
+    decisions = {one.decision for one in found}
+    return 1 if Decision.NOT_MET in decisions else 3 if Decision.UNDECIDED in decisions else 0

@@ -45,6 +45,8 @@ class Fit:
     """Resamples by pairs."""
     n: Ints
     """By pair: prompts with a verdict."""
+    counts: Floats
+    """By pair: verdicts."""
     missing: Mapping[int, str]
     """Pairs that have no such rate, and why."""
     slopes: Mapping[str, Draws]
@@ -127,6 +129,7 @@ def fit(votes: Votes, differences: Floats, names: Sequence[str], weights: Floats
         values=_even(strength, place[0]),
         draws=_even(drawn_strength, place[1]),
         n=seen.sum(axis=0).astype(np.intp),
+        counts=np.bincount(pair, minlength=size[1]).astype(float),
         missing=_missing(votes, differences, [*(np.asarray(names)[~told[:-1]])], told[:-1], advantage),
         slopes={
             name: Draws(value=float(slope[at]), draws=drawn_slope[:, at], n=int(seen.any(axis=1).sum()))

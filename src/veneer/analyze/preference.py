@@ -180,7 +180,7 @@ def _at_equal(fit: controlled.Fit, pairs: Sequence[int], names: Sequence[str]) -
         names=tuple(names),
         values=fit.values[places],
         draws=fit.draws[:, places],
-        counts=fit.n[places].astype(float),
+        counts=fit.counts[places],
         n=tuple(fit.n[places].tolist()),
         missing={
             name: fit.missing[pair] for name, pair in zip(names, pairs, strict=True) if pair in fit.missing

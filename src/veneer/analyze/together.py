@@ -108,7 +108,7 @@ def alone(ratings: Ratings, drawn: Floats) -> Estimated:
     people = ratings.people[: drawn.shape[1]]
     rated = ~np.isnan(people)
     values, draws = _means(np.nan_to_num(people), rated, drawn)
-    table = _measured(ratings.names, values, draws, rated, {})
+    table = _measured(ratings, values, draws, rated, {})
     return Estimated(table=table, by_rated=draws, weights=[0.0] * len(ratings.names))
 
 
@@ -136,7 +136,7 @@ def with_judge(ratings: Ratings, drawn: Floats) -> Estimated:
     judged = np.nan_to_num(ratings.judge) * weights
     here, drawn_here = _means(np.nan_to_num(ratings.people) - judged, both, drawn)
     there, drawn_there = _means(judged, only, drawn)
-    table = _measured(ratings.names, here + there, drawn_here + drawn_there, both, missing)
+    table = _measured(ratings, here + there, drawn_here + drawn_there, both, missing)
     return Estimated(table=table, by_rated=drawn_here, weights=weights)
 
 
@@ -149,15 +149,14 @@ def _means(values: Floats, kept: NDArray[np.bool_], drawn: Floats) -> tuple[Floa
 
 
 def _measured(
-    names: tuple[str, ...], values: Floats, draws: Floats, kept: NDArray[np.bool_], missing: Mapping[str, str]
+    ratings: Ratings, values: Floats, draws: Floats, kept: NDArray[np.bool_], missing: Mapping[str, str]
 ) -> Measured:
-    counts = kept.sum(axis=0)
     return Measured(
-        names=names,
+        names=ratings.names,
         values=values,
         draws=draws,
-        counts=np.maximum(counts, 1).astype(float),
-        n=tuple(counts.tolist()),
+        counts=np.maximum((ratings.votes[: len(kept)] * kept).sum(axis=0), 1.0),
+        n=tuple(kept.sum(axis=0).tolist()),
         missing=missing,
     )
 

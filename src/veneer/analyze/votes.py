@@ -1,7 +1,7 @@
 """A judge's verdicts as votes on pairs, each told from the side of the one who met the opponent."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,9 +112,7 @@ def rates(names: Sequence[str], tally: Floats, worth: Sequence[float], weights: 
     counts = given.sum(axis=2)
     missing = {name: NO_VERDICT for name, total in zip(names, counts.sum(axis=0), strict=True) if not total}
     sums = given @ np.asarray(worth)
-    table = measured([Sheet(names=tuple(names), sums=sums, counts=counts, weights=weights, missing=missing)])
-    # Votes weigh training seeds, but a prompt's many votes are one unit and show no more unseen outcomes than one does.
-    return replace(table, counts=table.counts * sum(table.n) / max(float(table.counts.sum()), 1.0))
+    return measured([Sheet(names=tuple(names), sums=sums, counts=counts, weights=weights, missing=missing)])
 
 
 def rater_shift(votes: Votes, pairs: Sequence[int], worth: Sequence[float]) -> float:

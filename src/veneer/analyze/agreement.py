@@ -51,7 +51,9 @@ def cohen_kappa(
         by_chance = (total.sum(axis=2) * total.sum(axis=1)).sum(axis=1) / size**2
         return 1 - np.trace(total, axis1=1, axis2=2) / size, 1 - by_chance
 
-    return _beyond_chance(tables.reshape(len(first), len(labels) ** 2), parts, clusters, level, resamples, rng)
+    return _beyond_chance(
+        tables.reshape(len(first), len(labels) ** 2), parts, clusters, level, resamples, rng
+    )
 
 
 def krippendorff_alpha(

@@ -71,6 +71,8 @@ class EvaluateSpec(Closed):
     batch_size: Annotated[int, Field(gt=0)] = 64
     precision: Literal["fp32", "bf16"] = "fp32"
     """Of checkpoints: bf16 is faster where the machine has it, and near-ties may fall the other way."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """What writes the completions of checkpoints: vllm is an extra that needs a GPU."""
 
 
 class PricesSpec(Closed):

@@ -129,6 +129,7 @@ def _config(spec: EvaluateSpec) -> dict[str, Any]:
         "prompts": asked(spec.prompts, {"hub"}) if spec.prompts else None,
         "batch_size": spec.batch_size,
         "precision": spec.precision,
+        **({} if spec.engine == "transformers" else {"engine": spec.engine}),
         "weighed": WEIGHED,
         "default_template": default_template_digest(),
     }
@@ -145,7 +146,7 @@ def _make(folder: Path, *, ref: ModelRef, spec: EvaluateSpec, samples: int) -> N
         @cache
         def model() -> Model:
             # Opened only if something is left to ask: loading a large checkpoint takes minutes.
-            return open_model(ref, batch_size=spec.batch_size, precision=spec.precision)
+            return open_model(ref, batch_size=spec.batch_size, precision=spec.precision, engine=spec.engine)
 
         rows: list[Row] = []
         agreed: dict[str, Any] = {}

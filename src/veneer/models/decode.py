@@ -109,14 +109,14 @@ def decode(
         assert batch is not None
         draws = _next_draws(batch, new) if temperature else None
         chosen = _choose(batch.logits, draws, temperature)
-        ended = set()
+        gone = set()
         for place, (number, token) in enumerate(zip(batch.numbers, chosen.tolist(), strict=True)):
             new[number].append(token)
-            if written := _ended(new[number], rows[number].limit, ending):
-                ended.add(place)
+            if written := ended(new[number], rows[number].limit, ending):
+                gone.add(place)
                 yield number, written
-        if ended:
-            kept = [place for place in range(len(batch.numbers)) if place not in ended]
+        if gone:
+            kept = [place for place in range(len(batch.numbers)) if place not in gone]
             batch, chosen = _only(batch, kept, joins), chosen[kept]
         if batch:
             _step(network, batch, chosen)
@@ -248,7 +248,7 @@ def _choose(logits: Tensor, draws: Tensor | None, temperature: float) -> Tensor:
     return torch.searchsorted(cumulative, reached, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
 
 
-def _ended(tokens: list[int], limit: int, ending: Ending) -> Written | None:
+def ended(tokens: list[int], limit: int, ending: Ending) -> Written | None:
     """Return the finished completion, or None if it goes on."""
     if tokens[-1] in ending.tokens:
         return Written(tokens=tuple(tokens), stop=Stop.END, met="")

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from veneer.errors import ModelError
-from veneer.models import prefix
+from veneer.models import engine, prefix
 from veneer.models.decode import Ending, Row, Written, decode, uniforms
 from veneer.models.model import Agreement, Continuation, LogLikelihood, ModelRef, Sampling
 from veneer.models.render import Tokenizer, encode, render, render_prompt
@@ -32,6 +32,8 @@ class LocalModel:
     tokenizer: Tokenizer
     network: Any
     batch_size: int
+    engine: Any = None
+    """vLLM's, where it writes the completions."""
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Completion]:
         """Answer every prompt, in order, samples of one prompt together.
@@ -132,13 +134,13 @@ class LocalModel:
     ) -> Iterator[tuple[tuple[int, int], Written]]:
         keys = list(rows)
         ending = Ending(tokens=self.end_tokens, string_met=self._stop_finder(sampling.stop))
-        found = decode(
-            self.network,
-            list(rows.values()),
-            slots=self.batch_size,
-            temperature=sampling.temperature,
-            ending=ending,
-        )
+        asked, temperature = list(rows.values()), sampling.temperature
+        if self.engine is not None:
+            found = engine.decode(
+                self.engine, asked, temperature=temperature, stop=sampling.stop, ending=ending
+            )
+        else:
+            found = decode(self.network, asked, slots=self.batch_size, temperature=temperature, ending=ending)
         return ((keys[number], written) for number, written in found)
 
     def _completion(
@@ -254,7 +256,13 @@ def _place(prompt: Prompt) -> tuple[str, tuple[Message, ...]]:
     return prompt.text, prompt.messages
 
 
-def load(ref: ModelRef, *, batch_size: int = 64, precision: Literal["fp32", "bf16"] = "fp32") -> LocalModel:
+def load(
+    ref: ModelRef,
+    *,
+    batch_size: int = 64,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    by: Literal["transformers", "vllm"] = "transformers",
+) -> LocalModel:
     """Load a checkpoint folder, from disk alone and without running code that it brings.
 
     Raises:
@@ -275,6 +283,7 @@ def load(ref: ModelRef, *, batch_size: int = 64, precision: Literal["fp32", "bf1
         tokenizer=tokenizer,
         network=network.to(_device()).eval().requires_grad_(False),
         batch_size=batch_size,
+        engine=engine.load(ref.name, ref.path, precision) if by == "vllm" else None,
     )
 
 

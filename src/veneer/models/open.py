@@ -8,13 +8,20 @@ from veneer.models import replay
 from veneer.models.model import Model, ModelRef
 
 
-def open_model(ref: ModelRef, *, batch_size: int = 64, precision: Literal["fp32", "bf16"] = "fp32") -> Model:
+def open_model(
+    ref: ModelRef,
+    *,
+    batch_size: int = 64,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    engine: Literal["transformers", "vllm"] = "transformers",
+) -> Model:
     """Return the model that a reference names.
 
     Args:
         ref: A checkpoint (which comes back as a `ScoringModel`), an endpoint or recordings.
         batch_size: Rows that a checkpoint answers or scores at once.
         precision: Of a checkpoint's weights.
+        engine: What writes a checkpoint's completions.
 
     Raises:
         ModelError: There is no such model, or it cannot be loaded.
@@ -32,4 +39,4 @@ def open_model(ref: ModelRef, *, batch_size: int = 64, precision: Literal["fp32"
     # Loading torch and transformers takes seconds, and recordings need neither.
     from veneer.models import local
 
-    return local.load(ref, batch_size=batch_size, precision=precision)
+    return local.load(ref, batch_size=batch_size, precision=precision, by=engine)

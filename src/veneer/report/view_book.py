@@ -6,15 +6,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from veneer.errors import StoreError
 from veneer.records import Completion, Contestant, Grade, Role, from_row
-from veneer.report.view_index import Ints
+from veneer.report.view_index import COMPLETIONS, GRADES, OUTCOMES, Ints
 from veneer.report.view_pick import Mask, Trio, needles, patterns
 from veneer.report.view_state import Lost, State
+
+MOST_FILES = 200
+"""Files that are kept open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,18 @@ class Writing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Brief:
+    """What one contestant's first answer to an item comes to."""
+
+    contestant: Contestant
+    said: str | None
+    """What was read as its answer, or else the whole text; None where it was not asked."""
+    strict: str
+    """Outcomes; empty where there is no grade."""
+    lenient: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
     """What a judge or rater said."""
 
@@ -73,6 +88,7 @@ class Book:
     """Units of each."""
     units: int
     _arrays: dict[tuple[str, str], Ints] = field(default_factory=dict)
+    _files: dict[Path, BinaryIO] = field(default_factory=dict)
 
     @property
     def students(self) -> list[str]:
@@ -191,18 +207,62 @@ class Book:
         who = self.contestants[contestant]
         if first + sample >= end:
             return Writing(contestant=who, completion=None, grade=None, samples=end - first)
-        row = _row_at(
-            self.answered[contestant] / "completions.jsonl",
-            self.array(contestant, "completions")[first + sample],
+        row = self._row(
+            self.answered[contestant] / COMPLETIONS, self.array(contestant, "completions")[first + sample]
         )
         grade = None
         if (place := self.array(contestant, "grades")[first + sample]) >= 0:
-            path = self.graded[contestant] / "grades.jsonl"
-            grade = from_row(Grade, _row_at(path, place), str(path))
+            path = self.graded[contestant] / GRADES
+            grade = from_row(Grade, self._row(path, place), str(path))
         completion = from_row(Completion, row["completion"], contestant)
         if (row["benchmark"], row["form"], completion.prompt_id) != (unit.benchmark, unit.form, unit.item):
             raise _changed(self.answered[contestant])
         return Writing(contestant=who, completion=completion, grade=grade, samples=end - first)
+
+    def brief(self, contestant: str, unit: Unit) -> Brief:
+        """Return what came of a contestant's first answer to an item, and what was read or written.
+
+        Raises:
+            StoreError: The artefact is not the one that the index was made of.
+        """
+        starts = self.array(contestant, "starts")
+        if (first := int(starts[unit.number])) == int(starts[unit.number + 1]):
+            return Brief(contestant=self.contestants[contestant], said=None, strict="", lenient="")
+        said = ""
+        if (place := self.array(contestant, "grades")[first]) >= 0:
+            said = str(self._row(self.graded[contestant] / GRADES, place)["answer"])
+        if not said:
+            row = self._row(
+                self.answered[contestant] / COMPLETIONS, self.array(contestant, "completions")[first]
+            )
+            said = row["completion"]["text"].strip()
+        return Brief(
+            contestant=self.contestants[contestant],
+            said=said,
+            strict=OUTCOMES[self.array(contestant, "strict")[unit.number]],
+            lenient=OUTCOMES[self.array(contestant, "lenient")[unit.number]],
+        )
+
+    def _row(self, path: Path, place: int) -> Mapping[str, Any]:
+        """Return the row that begins at a place of a file, which stays open: many of its rows will be asked for."""
+        try:
+            if path not in self._files:
+                while len(self._files) >= MOST_FILES:
+                    self._files.pop(next(iter(self._files))).close()
+                self._files[path] = path.open("rb")
+            self._files[path].seek(int(place))
+            row = json.loads(self._files[path].readline())
+        except (OSError, ValueError) as error:
+            raise _changed(path) from error
+        if not isinstance(row, dict):
+            raise _changed(path)
+        return row
+
+    def close(self) -> None:
+        """Close the index and all files."""
+        self.base.close()
+        for file in self._files.values():
+            file.close()
 
     def verdicts(self, item: str, shown: Sequence[str]) -> list[Said]:
         """Return what was said of completions of a prompt for style by the contestants shown."""
@@ -258,17 +318,6 @@ def _unit(row: Sequence[Any]) -> Unit:
         references=tuple(json.loads(row[5])),
         choices=tuple(json.loads(row[6])),
     )
-
-
-def _row_at(path: Path, place: int) -> Mapping[str, Any]:
-    try:
-        with path.open("rb") as lines:
-            lines.seek(int(place))
-            row = json.loads(lines.readline())
-    except (OSError, ValueError) as error:
-        raise _changed(path) from error
-    assert isinstance(row, dict)
-    return row
 
 
 def _changed(path: Path) -> StoreError:

@@ -30,6 +30,7 @@ from veneer.benchmarks.items import PROMPTS
 from veneer.records import Contestant, Outcome, Stop, to_row
 
 VERSION = 1
+COMPLETIONS, GRADES, COMPARISONS = "completions.jsonl", "grades.jsonl", "comparisons.jsonl"
 OUTCOMES = ("", *Outcome)
 """An outcome's number in the arrays is its place here; 0 is a completion without a grade."""
 TOLD = 500
@@ -161,7 +162,7 @@ class _Outcomes:
 def _grades(folder: Path | None, units: Mapping[Place, int]) -> _Outcomes:
     arrays = {name: np.zeros(len(units), np.uint8) for name in ("lenient", "strict", "refused")}
     places: dict[tuple[int, int], int] = {}
-    for place, row in _rows(folder / "grades.jsonl") if folder else ():
+    for place, row in _rows(folder / GRADES) if folder else ():
         unit = units[row["benchmark"], row["form"], row["prompt_id"]]
         places[unit, row["sample"]] = place
         if row["sample"] == 0:
@@ -243,7 +244,7 @@ def _completions(
 ) -> Iterator[tuple[int, int, int, dict[str, Any]]]:
     """Yield (unit, contestant's number, where the row begins, row); artefacts have units in their order."""
     before = -1
-    for place, row in _rows(folder / "completions.jsonl"):
+    for place, row in _rows(folder / COMPLETIONS):
         unit = units[row["benchmark"], row["form"], row["completion"]["prompt_id"]]
         assert unit >= before, "answers lie in the study's order"
         before = unit
@@ -282,6 +283,6 @@ def _keep(base: sqlite3.Connection, contestant: str, arrays: Mapping[str, Ints])
 
 def _verdicts(compared: Mapping[str, Path]) -> Iterator[tuple[str, ...]]:
     for judge, folder in compared.items():
-        for _, row in _rows(folder / "comparisons.jsonl"):
+        for _, row in _rows(folder / COMPARISONS):
             by = judge if row["by"] == judge else f"{judge}: {row['by']}"
             yield row["prompt_id"], by, row["first"], row["second"], row["verdict"], row["reason"]

@@ -1,0 +1,98 @@
+"""Rows that are decoded side by side, join and leave: each gets what it gets alone."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM
+
+from tests.models.tiny import checkpoint
+from veneer.models.cache import cache_of, keeps_every_token
+from veneer.models.decode import Ending, Row, Written, decode, uniforms
+from veneer.records import Stop
+
+NEVER = Ending(tokens=frozenset(), string_met=lambda _: "")
+SOME = Ending(
+    tokens=frozenset({1, 9, 17, 25}), string_met=lambda tokens: "x" if tokens[-2:] == [12, 12] else ""
+)
+
+
+def rows_of(count: int, *, seed: int, drawn: bool) -> list[Row]:
+    rng = np.random.default_rng(seed)
+    shared = rng.integers(4, 50, 12).tolist()
+    rows = []
+    for number in range(count):
+        own = rng.integers(4, 50, int(rng.integers(1, 20))).tolist()
+        limit = int(rng.integers(1, 14))
+        draws = uniforms(0, str(number), 0, limit if drawn else 0)
+        rows.append(Row(tokens=[*(shared if number % 3 else []), *own], limit=limit, uniforms=draws))
+    return rows
+
+
+def decoded(
+    network: Any, rows: list[Row], slots: int, *, temperature: float = 0.0, ending: Ending = SOME
+) -> Any:
+    found = list(decode(network, rows, slots=slots, temperature=temperature, ending=ending))
+    assert sorted(number for number, _ in found) == list(range(len(rows)))
+    return dict(found)
+
+
+@pytest.fixture(scope="module", params=["llama", "gpt2"])
+def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return read(checkpoint(tmp_path_factory.mktemp(request.param), kind=request.param))
+
+
+def read(folder: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(folder).eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("slots", [2, 5, 64])
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+def test_who_is_decoded_beside_a_row_changes_nothing(network: Any, slots: int, temperature: float) -> None:
+    rows = rows_of(23, seed=slots, drawn=temperature > 0)
+    alone = decoded(network, rows, 1, temperature=temperature)
+    assert decoded(network, rows, slots, temperature=temperature) == alone
+
+
+def test_greedy_rows_are_those_of_transformers(network: Any) -> None:
+    rows = rows_of(9, seed=7, drawn=False)
+    for number, written in decoded(network, rows, 4, ending=NEVER).items():
+        ids = torch.tensor([list(rows[number].tokens)])
+        whole = network.generate(ids, max_new_tokens=rows[number].limit, do_sample=False, eos_token_id=None)
+        assert written == Written(tokens=tuple(whole[0, ids.shape[1] :].tolist()), stop=Stop.LENGTH, met="")
+
+
+def test_nothing_to_decode_is_nothing(network: Any) -> None:
+    assert decoded(network, [], 4) == {}
+
+
+def test_a_cache_that_slides_is_decoded_batch_by_batch() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = MistralForCausalLM(
+            MistralConfig(
+                vocab_size=60, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+                num_key_value_heads=2, sliding_window=6, initializer_range=0.3,
+            )
+        ).eval()  # fmt: skip
+    assert not keeps_every_token(network)
+    rows = rows_of(11, seed=3, drawn=False)
+    assert decoded(network, rows, 3) == decoded(network, rows, 1)
+
+
+def test_a_cache_that_grows_holds_what_transformers_own_holds(network: Any) -> None:
+    ids = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]])
+    grown = cache_of(network)
+    with torch.inference_mode():
+        for step in range(4):
+            step_by_step = network(
+                input_ids=ids[:, step : step + 1], past_key_values=grown, use_cache=True
+            ).logits
+        grown.crop(-2)
+        again = network(input_ids=ids[:, 2:], past_key_values=grown, use_cache=True).logits
+        whole = network(input_ids=ids, use_cache=False).logits
+    torch.testing.assert_close(step_by_step[:, -1], whole[:, -1])
+    torch.testing.assert_close(again, whole[:, 2:])
+    assert grown.get_seq_length() == 4

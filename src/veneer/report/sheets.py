@@ -9,7 +9,7 @@ from typing import Any
 
 from veneer import store
 from veneer.report.shown import Shown
-from veneer.stats import Estimate
+from veneer.stats import Estimate, to_json
 
 
 def write(data: Mapping[str, Any], folder: Path) -> None:
@@ -52,10 +52,14 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(value, Mapping):
             flat |= {f"{name}_{key}": part for key, part in _flat(value).items()}
         elif isinstance(value, list | tuple):
-            flat[name] = json.dumps(value, ensure_ascii=False)
+            flat[name] = json.dumps(value, ensure_ascii=False, default=_bare)
         else:
             flat[name] = value
     return flat
+
+
+def _bare(shown: Shown) -> dict[str, Any]:
+    return to_json(shown.number)
 
 
 def _parts(shown: Shown) -> dict[str, Any]:

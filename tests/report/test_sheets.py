@@ -11,6 +11,6 @@ def test_numbers_take_columns_and_lists_of_them_stay_json(tmp_path: Path) -> Non
     number = {"value": 0.5, "low": 0.25, "high": 0.75, "n": 8}
     data = read({"rows": [{"score": number, "curve": [{"gain": number}], "name": "a"}]})
     write_sheet(tmp_path / "rows.csv", data["rows"])
-    (row,) = csv.DictReader((tmp_path / "rows.csv").open(encoding="utf-8"))
+    (row,) = csv.DictReader((tmp_path / "rows.csv").read_text(encoding="utf-8").splitlines())
     assert (row["score_value"], row["score_n"], row["name"]) == ("0.5", "8", "a")
     assert row["curve"] == '[{"gain": {"value": 0.5, "low": 0.25, "high": 0.75, "n": 8}}]'

@@ -69,7 +69,7 @@ def krippendorff_alpha(
     1 - observed / expected disagreement, from the coincidences of labels within units (Krippendorff 2011, *Computing
     Krippendorff's alpha-reliability*, section C). 1 is perfect, 0 is what chance gives; below 0 raters disagree
     systematically. The interval resamples units with all their ratings (Zapf et al. 2016, *Measuring inter-rater
-    reliability for nominal data*, section "Bootstrap").
+    reliability for nominal data*).
 
     Args:
         ratings: Every unit's labels, from whomever it has some; who gave which does not matter. A unit with fewer than

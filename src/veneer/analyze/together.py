@@ -51,7 +51,7 @@ def power_weight(people: Floats, judge: Floats, elsewhere: Floats) -> float:
     """Return the weight of the judge that makes the variance least: PPI++'s power tuning, clipped to [0, 1].
 
     Cov(people, judge) / ((1 + n/N) Var(judge)), the variance over all N + n prompts (Angelopoulos, Duchi and Zrnic
-    2023, *PPI++: efficient prediction-powered inference*, section 6, for a mean). 0 is people alone.
+    2023, *PPI++: efficient prediction-powered inference*, for a mean). 0 is people alone.
 
     Args:
         people: Of the n prompts that both rated.

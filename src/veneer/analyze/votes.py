@@ -87,7 +87,7 @@ def _result(verdict: Verdict, *, ahead: bool) -> int:
 def majority(tally: Floats) -> Floats:
     """Return the tally with one result a prompt and pair: the commonest verdict, and a tie where none is.
 
-    The paper's majority vote of three ratings (section 4.1), which leaves open what three different ones are.
+    The paper's majority vote of three ratings, which leaves open what three different ones are.
     """
     given = tally[:, :, :NONE]
     most = given.max(axis=2, keepdims=True)
@@ -120,7 +120,7 @@ def rater_shift(votes: Votes, pairs: Sequence[int], worth: Sequence[float]) -> f
 
     Prompts are resampled elsewhere; raters are a second, crossed cluster, so the variance over raters is added and
     that of single votes, which both hold, taken off (Cameron, Gelbach and Miller 2011, *Robust inference with
-    multiway clustering*, equation 2.9). Student's t over the normal quantile widens what is seen between raters, at
+    multiway clustering*). Student's t over the normal quantile widens what is seen between raters, at
     their effective number (Carter, Schnepel and Steigerwald 2017), so that few raters give a wide interval.
 
     Returns:

@@ -6,7 +6,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from veneer.report import judging, markup, pick, preferred, sentences, tables
+from veneer.report import judging, markup, pick, preferred, second, sentences, tables
 from veneer.report.marks import Drawing
 from veneer.report.page import TEMPLATES
 from veneer.report.pick import Data, Row
@@ -28,6 +28,11 @@ GAPS = (
     "At the largest amount, with intervals. Filled: items that the student's own data supports, or all items where "
     "support is not told. Hollow: items that it does not support. Left of the solid line: behind the base. "
     "Intervals that leave the frame are cut."
+)
+SUPPORT = (
+    "Gain over the base at the largest amount, with bands: colour is the base, dashed lines are local imitation. "
+    "Further right, the imitation data comes nearer to the item's question. A line that rises shows gain where there "
+    "is support."
 )
 PREFERENCE = (
     "Each student's win rate against the teacher over its style gap closed; dashed lines are the bases. Marks that "
@@ -82,6 +87,7 @@ def page(data: Data, drawings: Mapping[str, Sequence[Drawing]], wrong: Sequence[
             else STRIP,
             score_caption=SCORES,
             gap_caption=GAPS,
+            support_caption=SUPPORT,
             preference_caption=PREFERENCE,
             equal_caption=EQUAL,
             leverage_caption=LEVERAGE,
@@ -101,6 +107,8 @@ def _tables(data: Data) -> dict[str, Any]:
         "gaps_by_amount": [tables.gaps_by_amount(data, name) for name in names],
         "support": tables.support(data),
         "formats": tables.formats(data),
+        "second_grades": second.grades(data),
+        "second_gaps": second.gaps(data),
         "scores": [tables.scores(data, row) for row in data["study"]["benchmarks"]],
         "samples": [tables.samples(data, row) for row in data["study"]["benchmarks"]],
         "preference": [preferred.rates(data, judge, largest=True) for judge in data["study"]["judges"]],

@@ -121,7 +121,8 @@ def _config(spec: EvaluateSpec) -> dict[str, Any]:
         return section.model_dump(mode="json", exclude={"items", *without})
 
     # Which form headlines use changes nothing of what is asked: a study that gains an endpoint asks nobody again.
-    without = {"measures", "grading", "lexicon", "toxicity", "shots", "pass_at", "train", "forms"}
+    grading = {"measures", "grading", "lexicon", "toxicity", "pass_at", "answer_after", "second_grades"}
+    without = {*grading, "shots", "train", "forms"}
     return {
         "benchmarks": [
             [name, sorted(items.forms_of(one)), asked(one, without)] for name, one in spec.benchmarks.items()

@@ -248,6 +248,7 @@ _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.FileSystemLoader(PAGES),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
+    auto_reload=False,
     finalize=markup.text,
     trim_blocks=True,
     lstrip_blocks=True,

@@ -16,8 +16,8 @@ from veneer.report.view_index import COMPLETIONS, GRADES, OUTCOMES, Ints
 from veneer.report.view_pick import Mask, Trio, needles, patterns
 from veneer.report.view_state import Lost, State
 
-MOST_FILES = 200
-"""Files that are kept open."""
+MOST_FILES, MOST_SEARCHES = 200, 20
+"""Files that are kept open, and searches whose finds are remembered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +89,8 @@ class Book:
     units: int
     _arrays: dict[tuple[str, str], Ints] = field(default_factory=dict)
     _files: dict[Path, BinaryIO] = field(default_factory=dict)
+    _searches: dict[str, Mask] = field(default_factory=dict)
+    """What the last searches found: who looks at one item of them looks at the next."""
 
     @property
     def students(self) -> list[str]:
@@ -163,18 +165,20 @@ class Book:
         return {name: int(mask[part].sum()) for name, mask in found.items()}
 
     def _holding(self, state: State) -> Mask:
-        columns = " ".join(
-            f"c{number}" for number, name in enumerate(self.contestants) if name in self.shown(state)
-        )
         wanted = " AND ".join(needle.match for needle in needles(state.q))
         if not wanted:
             raise Lost(f"q={state.q}: no word to search for.")
-        rows = self.base.execute(
-            "SELECT rowid FROM texts WHERE texts MATCH ?", (f"{{question {columns}}} : ({wanted})",)
-        )
-        found = np.zeros(self.units, np.bool_)
-        found[[unit for (unit,) in rows]] = True
-        return found
+        shown = self.shown(state)
+        if len(shown) < len(self.contestants):
+            columns = [f"c{number}" for number, name in enumerate(self.contestants) if name in shown]
+            wanted = f"{{question {' '.join(columns)}}} : ({wanted})"
+        if wanted not in self._searches:
+            while len(self._searches) >= MOST_SEARCHES:
+                del self._searches[next(iter(self._searches))]
+            rows = self.base.execute("SELECT rowid FROM texts WHERE texts MATCH ?", (wanted,))
+            self._searches[wanted] = found = np.zeros(self.units, np.bool_)
+            found[[unit for (unit,) in rows]] = True
+        return self._searches[wanted]
 
     def read_units(self, numbers: Sequence[int]) -> list[Unit]:
         """Return units by their numbers, in this order."""

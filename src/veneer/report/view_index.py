@@ -210,7 +210,12 @@ def _read(
     insert = f"INSERT INTO texts (rowid, question{columns}) VALUES (?, ?{', ?' * len(names)})"  # noqa: S608
     size = len(units)
     ledgers = {name: _Ledger(np.zeros(size, np.uint8), np.zeros(size, np.int64)) for name in names}
-    asked = [f"{question}\n{refs}" for question, refs in base.execute("SELECT question, refs FROM units")]
+    asked = [
+        "\n".join([question, *json.loads(references), *json.loads(choices)])
+        for question, references, choices in base.execute(
+            "SELECT question, refs, choices FROM units ORDER BY unit"
+        )
+    ]
     readers = [_completions(number, sources.answered[name], units) for number, name in enumerate(names)]
     for unit, found in groupby(heapq.merge(*readers, key=itemgetter(0, 1)), key=itemgetter(0)):
         words = [""] * len(names)

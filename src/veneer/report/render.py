@@ -6,7 +6,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from veneer.report import judging, markup, pick, preferred, second, sentences, tables
+from veneer.report import judging, markup, pick, preferred, sentences, tables
 from veneer.report.marks import Drawing
 from veneer.report.page import TEMPLATES
 from veneer.report.pick import Data, Row
@@ -107,8 +107,6 @@ def _tables(data: Data) -> dict[str, Any]:
         "gaps_by_amount": [tables.gaps_by_amount(data, name) for name in names],
         "support": tables.support(data),
         "formats": tables.formats(data),
-        "second_grades": second.grades(data),
-        "second_gaps": second.gaps(data),
         "scores": [tables.scores(data, row) for row in data["study"]["benchmarks"]],
         "samples": [tables.samples(data, row) for row in data["study"]["benchmarks"]],
         "preference": [preferred.rates(data, judge, largest=True) for judge in data["study"]["judges"]],

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from veneer.study_data import Closed, Count, Revision, Seed, Stops
+from veneer.study_data import Closed, Count, Name, Revision, Seed, Stops
 
 FormName = Literal["choose", "plain", "chat"]
 
@@ -29,6 +29,15 @@ class ToxicitySpec(Closed):
         return self
 
 
+class SecondGradesSpec(Closed):
+    """Grades that somebody else gave the same answers: people, say. How far Veneer's are from them is told."""
+
+    path: Path
+    """JSONL, JSON or Parquet with `contestant`, `id` (the item's) and `correct`: true, false, or null for no grade."""
+    by: Name = "people"
+    """Who gave them."""
+
+
 class BenchmarkSpec(Closed):
     """One benchmark: `items` from JSONL (`id`, `question`, and what its grading needs), or a `task` of lm-eval."""
 
@@ -48,6 +57,10 @@ class BenchmarkSpec(Closed):
     program: `program` in a sandbox; toxicity: a classifier. Tasks say themselves how they are graded."""
     lexicon: Path | None = None
     toxicity: ToxicitySpec = ToxicitySpec()
+    answer_after: Annotated[str, Field(min_length=1)] | None = None
+    """match: the answer is what follows the last of these marks (`A:`); strictly, there is none without the mark."""
+    second_grades: SecondGradesSpec | None = None
+    """items: grades that somebody else gave the same answers; with several samples, those of the first."""
     shots: Path | Annotated[int, Field(ge=0)] | None = None
     """items: JSONL with `question` and `answer`, put before a plain question; task: how many, by default its own."""
     train: Path | None = None
@@ -88,6 +101,8 @@ class BenchmarkSpec(Closed):
     def _grading_has_what_it_needs(self) -> Self:
         if (self.grading == "lexicon") != (self.lexicon is not None):
             raise ValueError("`lexicon` belongs to the grading of that name, which needs it")
+        if self.answer_after is not None and self.grading != "match":
+            raise ValueError("`answer_after` belongs to the grading `match`")
         if self.samples > 1 and self.temperature == 0:
             raise ValueError("`samples` above 1 would all be alike at temperature 0; name a `temperature`")
         if self.pass_at is not None and self.grading not in ("program", None):

@@ -71,6 +71,21 @@ def test_choices_that_differ_in_case_alone_are_told_apart(
     assert grade(completion(said), gene, "choice")[:2] == (strict, lenient)
 
 
+@pytest.mark.parametrize(
+    ("said", "strict", "lenient"),
+    [
+        ("12 + 6 = 18\nA: 18", CORRECT, CORRECT),
+        ("A: 18 is too much\nA: 17", WRONG, WRONG),
+        ("A: about 18", WRONG, CORRECT),
+        ("It is 18.", UNPARSED, CORRECT),
+        ("A: ", UNPARSED, UNPARSED),
+    ],
+)
+def test_an_answer_follows_the_last_of_its_marks(said: str, strict: Outcome, lenient: Outcome) -> None:
+    total = Item(item_id="1", question="?", references=("18",), cluster="1")
+    assert grade(completion(said), total, "match", after="A: ")[:2] == (strict, lenient)
+
+
 @given(st.lists(st.text(alphabet="aAbB +-?", min_size=1), min_size=2, max_size=4, unique=True), st.data())
 def test_a_choice_that_is_repeated_is_never_graded_as_another(
     choices: list[str], data: st.DataObject

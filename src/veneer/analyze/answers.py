@@ -21,6 +21,7 @@ from veneer.analyze import (
     reach,
     reading,
     scores,
+    second,
     style,
     together,
     training,
@@ -36,7 +37,7 @@ from veneer.store import Order
 from veneer.study import AnalyzeSpec, Study
 from veneer.study_judges import RecordedJudgeSpec
 
-VERSION = 13
+VERSION = 14
 ANSWERS, WRONG, AGREEMENT = "answers.json", "confident_wrong.jsonl", "agreement.json"
 DIGITS = 9
 """Numbers are written to so many digits after the point: beyond them lies the rounding of sums."""
@@ -47,6 +48,8 @@ def order(study: Study, evidence: Evidence) -> Order:
     evaluate = study.evaluate
     files = {name: spec.items for name, spec in evaluate.benchmarks.items() if spec.items}
     inputs = {f"{name}: items": store.digest(path) for name, path in files.items()}
+    second_grades = {name: one.second_grades for name, one in evaluate.benchmarks.items() if one.second_grades}
+    inputs |= {f"{name}: {one.by}": store.digest(one.path) for name, one in second_grades.items()}
     if evaluate.prompts:
         inputs["prompts"] = store.digest(evaluate.prompts.items)
     if study.analyze.embeddings:
@@ -114,6 +117,7 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
         "gap_closed": gap.rows_of(book, level),
         "gains": breakdown.gain_rows(book, level),
         "subjects": breakdown.subject_rows(book, level),
+        **second.rows_of(study.evaluate.benchmarks, found, spec, study.teacher.name),
         **reach.rows_of(study, book, found.benchmarks, found.ladders, evidence.prepared, evidence.graded),
         "style": style.table_rows(styles, asked, bases, rungs, level),
         "style_gap_closed": style.closed_rows(styles, asked, rungs, level),

@@ -42,6 +42,7 @@ def orders(
     config = {
         "gradings": [[name, one.grading] for name, one in spec.benchmarks.items()],
         "lexicons": [[name, one.lexicon.name] for name, one in spec.benchmarks.items() if one.lexicon],
+        **({"answers after": after} if (after := _marks(spec)) else {}),
         "prompts": [spec.prompts.id_field, spec.prompts.question_field] if spec.prompts else None,
         "graders": _graders(spec),
         "classifiers": [
@@ -69,6 +70,11 @@ def orders(
     ]
 
 
+def _marks(spec: EvaluateSpec) -> list[list[str]]:
+    """Return the marks that answers follow, by benchmark."""
+    return [[name, one.answer_after] for name, one in spec.benchmarks.items() if one.answer_after]
+
+
 def _graders(spec: EvaluateSpec) -> dict[str, str]:
     """Return the versions of what grades: contestants of one study must not be graded by different ones."""
     gradings = {one.grading for one in spec.benchmarks.values()}
@@ -84,7 +90,9 @@ def _graders(spec: EvaluateSpec) -> dict[str, str]:
     return found
 
 
-def grade(completion: Completion, item: Item, grading: Grading, lexicon: Lexicon | None = None) -> Marks:
+def grade(
+    completion: Completion, item: Item, grading: Grading, lexicon: Lexicon | None = None, after: str | None = None
+) -> Marks:
     """Return the strict and the lenient outcome of one completion, and the answer that was extracted from it.
 
     What we failed to ask is FAILED, whatever the grading. What was not answered is UNANSWERED and never WRONG; only a
@@ -95,6 +103,7 @@ def grade(completion: Completion, item: Item, grading: Grading, lexicon: Lexicon
         item: What was asked.
         grading: How it is graded; `inferred` is for benchmarks (see `grading_of`), not for items.
         lexicon: The rude words, for the grading of that name.
+        after: The mark that the answer follows, for the grading `match`.
     """
     if completion.stop is Stop.FAILED:
         return Outcome.FAILED, Outcome.FAILED, ""
@@ -105,7 +114,7 @@ def grade(completion: Completion, item: Item, grading: Grading, lexicon: Lexicon
         case "choice":
             return choices.grade(completion.text, item)
         case "match":
-            return _grade_match(completion.text, item)
+            return _grade_match(completion.text, item, after)
         case "checks":
             return _grade_checks(completion, item)
         case "lexicon":
@@ -118,8 +127,14 @@ def grade(completion: Completion, item: Item, grading: Grading, lexicon: Lexicon
             raise AssertionError("an item is graded by what grading_of says")
 
 
-def _grade_match(said: str, item: Item) -> Marks:
-    """Strict: the first sentence is a reference (exact match as on Natural Questions). Lenient: one stands anywhere."""
+def _grade_match(said: str, item: Item, after: str | None) -> Marks:
+    """Strict: the first sentence is a reference (exact match as on Natural Questions). Lenient: one stands anywhere.
+
+    With `after`, both read what follows the last of these marks; without the mark there is no strict answer.
+    """
+    if after is not None and after not in said:
+        return Outcome.UNPARSED, choices.outcome_of(choices.stands(item, said)), ""
+    said = said if after is None else said.rpartition(after)[2]
     right = [text.normalise(reference) for reference in item.references]
     sentence = text.first_sentence(said)
     if not sentence:
@@ -156,7 +171,8 @@ def _make(folder: Path, *, answers: Path, name: str, spec: EvaluateSpec) -> None
         if grading in together.GRADINGS:
             waiting.setdefault(key, []).append(together.Answered(item=item, completion=completion, row=row))
         elif grading is not None:
-            marks = grade(completion, item, grading, lexicons.get(key))
+            after = spec.benchmarks[key].answer_after if key in spec.benchmarks else None
+            marks = grade(completion, item, grading, lexicons.get(key), after)
             grades.append(_record(name, row, item, completion, marks))
         if key == items.PROMPTS and completion.stop is not Stop.FAILED:
             found = style.features(completion.text)

@@ -36,6 +36,7 @@ UNITS = {
     "knowledge_gain": Unit.POINTS,
     "format_gain": Unit.POINTS,
     "difference": Unit.POINTS,
+    "off": Unit.POINTS,
     "queries": Unit.PLAIN,
     "answers": Unit.PLAIN,
     "queries_meaning": Unit.PLAIN,

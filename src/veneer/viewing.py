@@ -76,13 +76,13 @@ def serve(study: Ready, host: str, port: int, say: Callable[[str], None]) -> Non
     except ImportError as error:
         raise _lacks(error) from error
     with closing(_listen(host, port)) as listening, closing(study.book):
-        shown = f"[{host}]" if ":" in host else host
-        say(f"{study.name}: http://{shown}:{listening.getsockname()[1]}/")
-        say("Ctrl-C stops.")
         # A web site may point a name of its own here to read along. Where others may come, any name may be ours.
         hosts = sorted(LOOPBACK) if host in LOOPBACK else ["*"]
         site = view.app(study.book, study.report, hosts)
         config = uvicorn.Config(site, log_level="warning", access_log=False, server_header=False)
+        shown = f"[{host}]" if ":" in host else host
+        say(f"{study.name}: http://{shown}:{listening.getsockname()[1]}/")
+        say("Ctrl-C stops.")
         uvicorn.Server(config).run(sockets=[listening])
 
 
@@ -194,6 +194,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen()
     except OSError as error:
         listening.close()
         raise StudyError(

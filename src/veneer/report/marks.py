@@ -1,4 +1,4 @@
-"""The visual grammar of all figures: bases by colour, sources by shape, amounts by size, fixed bytes as SVG."""
+"""The visual grammar of all figures: bases by colour, sources by shape, amounts by size, fixed bytes as SVG and PDF."""
 
 import io
 import re
@@ -25,6 +25,7 @@ SHAPES = ("o", "s", "^", "D", "v", "P", "X")
 STYLE: Mapping[str, Any] = {
     "svg.hashsalt": "veneer",
     "svg.fonttype": "path",
+    "pdf.fonttype": 42,
     "text.parse_math": False,
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -56,6 +57,7 @@ class Drawing:
     alt: str
     """What it shows, for those who do not see it."""
     svg: str
+    pdf: bytes
     rows: Sequence[Mapping[str, Any]]
     """Its data, one mapping a mark."""
 
@@ -72,10 +74,14 @@ def canvas(width: float, height: float) -> Iterator[Figure]:
 
 
 def drawing(figure: Figure, name: str, alt: str, rows: Sequence[Mapping[str, Any]]) -> Drawing:
-    """Return the figure as SVG with equal bytes for equal data; call it inside `canvas`."""
-    stream = io.StringIO()
+    """Return the figure as SVG and PDF with equal bytes for equal data; call it inside `canvas`."""
+    stream, pages = io.StringIO(), io.BytesIO()
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    return Drawing(name=name, alt=alt, svg=_clean(stream.getvalue(), name, alt), rows=rows)
+    # The layout is settled; settling it anew would take as long as drawing.
+    figure.set_layout_engine("none")
+    figure.savefig(pages, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    svg = _clean(stream.getvalue(), name, alt)
+    return Drawing(name=name, alt=alt, svg=svg, pdf=pages.getvalue(), rows=rows)
 
 
 def _clean(svg: str, name: str, alt: str) -> str:

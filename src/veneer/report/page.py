@@ -16,8 +16,9 @@ TEMPLATES = Path(__file__).with_name("templates")
 def order(analyzed: Artefact) -> Order:
     """Return the order for the report on what analyze found.
 
-    The artefact holds `index.html`, `verdict.txt` (the same in a screenful of words), `report.json`, `tables/*.csv`,
-    `figures/*.svg` and each figure's data as CSV, and `confident_wrong.jsonl` where there are such answers.
+    The artefact holds `index.html`, `verdict.txt` (the same in a screenful of words), `report.json`, its lists as
+    `tables/*.csv`, the page's tables as `tables/page/*.csv` and `*.tex`, `figures/*.svg` and `*.pdf` with each figure's
+    data as CSV, and `confident_wrong.jsonl` where there are such answers.
     """
     return Order(
         stage="report",
@@ -31,7 +32,7 @@ def order(analyzed: Artefact) -> Order:
 
 def _make(folder: Path, analyzed: Path) -> None:
     # The drawing and templating libraries take a second to load, which a finished study's second run must not pay.
-    from veneer.report import figures, render, sentences, sheets
+    from veneer.report import export, figures, render, sentences, sheets
     from veneer.report.shown import read
 
     answers = store.read_json(analyzed / ANSWERS)
@@ -43,9 +44,7 @@ def _make(folder: Path, analyzed: Path) -> None:
     if wrong:
         shutil.copyfile(listed, folder / WRONG)
     sheets.write(data, folder / "tables")
-    for drawings in drawn.values():
-        for drawing in drawings:
-            store.write_text(folder / "figures" / f"{drawing.name}.svg", drawing.svg)
-            sheets.write_sheet(folder / "figures" / f"{drawing.name}.csv", drawing.rows)
+    export.write_tables(render.every_table(data), folder / "tables" / "page")
+    export.write_figures(drawn, folder / "figures")
     store.write_text(folder / "verdict.txt", sentences.verdict(answers, len(wrong)) + "\n")
     store.write_text(folder / "index.html", render.page(data, drawn, wrong))

@@ -6,7 +6,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from veneer.report import judging, markup, pick, preferred, sentences, tables
+from veneer.report import judging, markup, pick, preferred, second, sentences, tables
 from veneer.report.marks import Drawing
 from veneer.report.page import TEMPLATES
 from veneer.report.pick import Data, Row
@@ -75,7 +75,7 @@ def page(data: Data, drawings: Mapping[str, Sequence[Drawing]], wrong: Sequence[
             tally=sentences.tally(data),
             answers=sentences.five_answers(data, len(wrong)),
             drawings=drawings,
-            tables=_tables(data),
+            tables=every_table(data),
             reasons=reasons,
             notes={words: number for number, reason in enumerate(reasons, 1) for words in reason.wordings},
             wrong=shown,
@@ -95,7 +95,8 @@ def page(data: Data, drawings: Mapping[str, Sequence[Drawing]], wrong: Sequence[
     )
 
 
-def _tables(data: Data) -> dict[str, Any]:
+def every_table(data: Data) -> dict[str, Any]:
+    """Return the tables of the page by name: a table, or a list of them."""
     names, bases = pick.source_names(data), data["study"]["bases"]
     ranked = [name for name in (pick.main_source(data), *names) if name]
     sources = [""] if pick.is_audit(data) else list(dict.fromkeys(ranked))
@@ -107,6 +108,8 @@ def _tables(data: Data) -> dict[str, Any]:
         "gaps_by_amount": [tables.gaps_by_amount(data, name) for name in names],
         "support": tables.support(data),
         "formats": tables.formats(data),
+        "second_grades": second.grades(data),
+        "second_gaps": second.gaps(data),
         "scores": [tables.scores(data, row) for row in data["study"]["benchmarks"]],
         "samples": [tables.samples(data, row) for row in data["study"]["benchmarks"]],
         "preference": [preferred.rates(data, judge, largest=True) for judge in data["study"]["judges"]],

@@ -53,7 +53,10 @@ def main() -> None:
         path = view_index.make(Path(folder) / "view", sources, lambda done, total: None)
         seconds = time.perf_counter() - began
         size = path.stat().st_size / 1e6
-        print(f"index: {seconds:.1f} s, {size:.0f} MB, {given.items * given.contestants:,} completions")
+        print(
+            f"index: {seconds:.1f} s, {size:.0f} MB, {given.items * given.contestants:,} completions",
+            flush=True,
+        )
         book = view_book.open_book(path, sources.answered, sources.graded)
         with served(book) as address:
             times = [

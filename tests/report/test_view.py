@@ -4,6 +4,7 @@ import html
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -26,7 +27,7 @@ from veneer.report.view_book import Book
 from veneer.report.view_index import Weighed
 from veneer.report.view_pick import marker, needles
 from veneer.report.view_state import PATTERNS, Lost, State, read
-from veneer.report.view_words import compared, written
+from veneer.report.view_words import compared, formatted, written
 from veneer.safe_html import LIMIT
 
 AXE = Path(
@@ -412,6 +413,22 @@ class TestDifference:
         ours, _, common = compared(text, text)
         assert "<mark" not in ours
         assert common == 1
+
+    @pytest.mark.parametrize(
+        "texts",
+        [("![" * 20_000, "[" * 40_000), ("." * 40_000, "!." * 20_000), ("a b " * 10_000, "b c " * 10_000)],
+    )
+    def test_no_texts_take_long(self, texts: tuple[str, str]) -> None:
+        began = time.process_time()
+        compared(*texts)
+        for text in texts:
+            formatted(text)
+            written(text, None)
+        assert time.process_time() - began < 1
+
+    def test_what_has_too_many_signs_to_be_formatted_is_shown_as_written(self) -> None:
+        assert formatted("*a* " * 5) == "<p><em>a</em> <em>a</em> <em>a</em> <em>a</em> <em>a</em></p>\n"
+        assert "this is as it was written" in formatted("*" * 5000)
 
     def test_what_is_very_long_is_cut_and_says_so(self) -> None:
         ours, _, _ = compared("a " * LIMIT, "a")

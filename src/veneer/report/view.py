@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from veneer import armour, safe_html, store
+from veneer import armour, store
 from veneer.benchmarks.items import PROMPTS
 from veneer.errors import StoreError
 from veneer.report import markup, sentences
@@ -26,7 +26,7 @@ from veneer.report.shown import read as read_report
 from veneer.report.view_book import Book, Unit, Writing
 from veneer.report.view_pick import marker
 from veneer.report.view_state import FLUENT, GRADINGS, PATTERNS, READINGS, SUPPORT, Lost, State, read
-from veneer.report.view_words import compared, written
+from veneer.report.view_words import compared, formatted, written
 
 PAGES = Path(__file__).with_name("view_pages")
 ROWS = 25
@@ -187,7 +187,7 @@ def _bodies(book: Book, state: State, writings: Sequence[Writing]) -> tuple[list
         own = {trio.student: student, trio.teacher: teacher}
         return [own.get(name) or written(text, None) for name, text in _each(writings)], common
     if state.read == "formatted":
-        return [Markup(safe_html.render(text)) for _, text in _each(writings)], None  # noqa: S704
+        return [formatted(text) for _, text in _each(writings)], None
     hits = marker(state.q)
     return [written(text, hits) for _, text in _each(writings)], None
 
@@ -257,7 +257,10 @@ _ENVIRONMENT.filters["say"] = markup.say
 
 
 def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else text[:most] + " …"
+    if len(text) <= most:
+        return text
+    # Cut between words, where there are words.
+    return (text[:most].rsplit(maxsplit=1)[0] if " " in text[:most].strip() else text[:most]) + " …"
 
 
 _ENVIRONMENT.filters["short"] = _short

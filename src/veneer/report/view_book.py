@@ -104,13 +104,24 @@ class Book:
 
     def trio(self, state: State) -> Trio:
         """Return whom a state's filters compare."""
-        student = state.student or next(iter(self.students), "")
+        student = state.student or self._usual()
         bases = [name for name, one in self.contestants.items() if one.role is Role.BASE]
         base = self.contestants[student].base if student else next(iter(bases), "")
         teachers = [name for name, one in self.contestants.items() if one.role is Role.TEACHER]
         return Trio(
             base=base if base in self.contestants else "", student=student, teacher=next(iter(teachers), "")
         )
+
+    def _usual(self) -> str:
+        """Return the student that headlines speak of: the strongest base's, of the first source, at the largest amount.
+
+        Where amounts are not known, as in an audit, it is the first.
+        """
+        own = [self.contestants[name] for name in self.students]
+        most = max((one.amount for one in own), default=0)
+        full = [one for one in own if one.amount == most and (not one.replay or not most)]
+        best = full[-1].base if most and full else ""
+        return next((one.name for one in full or own if best in ("", one.base)), "")
 
     def shown(self, state: State) -> list[str]:
         """Return the contestants that a state shows."""

@@ -51,7 +51,7 @@ class State:
     """All that an address says; a field with its default stands in none."""
 
     student: str = ""
-    """Whose base and data filters speak of; empty: the first student."""
+    """Whose base and data filters speak of; empty: the one that headlines speak of."""
     benchmark: str = ""
     form: str = ""
     support: str = ""

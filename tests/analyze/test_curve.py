@@ -35,8 +35,10 @@ def test_the_curve_rises_where_the_gain_does() -> None:
     near, far = interval(curve[-1][1], 0.95), interval(curve[0][1], 0.95)
     assert isinstance(near, Estimate)
     assert isinstance(far, Estimate)
-    assert far.low < 0 < far.high
-    assert near.low > 0.25
+    assert abs(far.value) < 0.05
+    assert near.value == pytest.approx(0.4, abs=0.05)
+    # Two seeds of one student tell their spread badly, so that the band is wide.
+    assert near.low > 0.1
 
 
 def test_the_band_covers_the_truth_at_most_places() -> None:

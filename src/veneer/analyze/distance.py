@@ -114,7 +114,7 @@ def distances(told: Sequence[Told], weights: Floats) -> tuple[Floats, Floats]:
         value = 2 * float(ahead.mean()) - 1
         drawn = 2 * ((weights @ ahead) * weights).sum(axis=1) / weights.shape[1] ** 2 - 1
         values.append(value)
-        draws.append(value + (drawn - value) * _spread(one, drawn, weights))
+        draws.append(value + (drawn - value) * _spread(one, value, drawn, weights))
     return np.array(values), np.stack(draws, axis=1)
 
 
@@ -125,18 +125,22 @@ def _ahead(teachers: Floats, theirs: Floats) -> Any:
     return (above + 0.5 * level).mean(axis=0)
 
 
-def _spread(one: Told, drawn: Floats, weights: Floats) -> float:
+def _spread(one: Told, value: float, drawn: Floats, weights: Floats) -> float:
     """Return the factor by which training widens the draws.
 
-    Resampling prompts with fixed classifiers misses the variance of training; training on resampled prompts shows it,
-    but about twice over (duplicates in a resample make an unstable fit less stable still). The mean of both variances
-    is taken, which was calibrated by simulation (`benchmarks/answer_truth.py` shows how it fares).
+    Resampling prompts with fixed classifiers misses the variance of training; training on resampled prompts shows too
+    much of it (duplicates in a resample make an unstable fit less stable still): about twice as much where the two can
+    hardly be told apart, and ever more the farther apart they are. Of what training adds, the share
+    (1 - distance squared) / 2 is taken, which was calibrated by simulation (`benchmarks/answer_truth.py`).
     """
     trials = len(one.trained[0])
     full = 2 * _auc(*one.trained, weights[:trials]) - 1
     fixed = float(np.std(drawn[:trials]))
     # Where every resample of fixed classifiers tells the two apart without fault, there is nothing to widen.
-    return max(1.0, (0.5 + 0.5 * float(np.var(full)) / fixed**2) ** 0.5) if fixed > 1e-9 else 1.0
+    if fixed <= 1e-9:
+        return 1.0
+    added = float(np.var(full)) / fixed**2 - 1
+    return float(max(1.0, 1 + added * (1 - value**2) / 2) ** 0.5)
 
 
 def _auc(teachers: Floats, theirs: Floats, weights: Floats) -> Floats:

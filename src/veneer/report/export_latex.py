@@ -47,7 +47,7 @@ def latex(table: Table) -> str:
     width = len(table.columns)
     reasons: list[str] = []
     lines = [
-        f"% {_one_line(table.caption)}. Needs \\usepackage{{booktabs}}.",
+        f"% {one_line(table.caption)}. Needs \\usepackage{{booktabs}}.",
         rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
         r"\toprule",
         _row([escaped(column) for column in table.columns]),
@@ -91,5 +91,6 @@ def _row(cells: Sequence[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return a text as one line, with what hides in it spelled out."""
     return " ".join(visible(text).split())

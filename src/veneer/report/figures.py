@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from veneer.report import marks, pick, preferred, reach
+from veneer.report import growth, marks, pick, preferred, reach
 from veneer.report.marks import GREY, INK, PALE, Drawing
 from veneer.report.pick import Data, Row
 from veneer.report.sentences import headline
@@ -21,9 +21,11 @@ def every_figure(data: Data) -> dict[str, list[Drawing]]:
     return {
         "headline": [plane(data)],
         "scores": score_panels(data),
+        "bases": growth.base_panels(data),
         "gaps": gap_panels(data),
         "support": reach.panels(data),
         "preference": preference_panels(data),
+        "ratings": growth.rating_panels(data),
         "equal": preferred.panels(data),
         "leverage": leverage_panels(data),
     }

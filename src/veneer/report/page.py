@@ -7,7 +7,7 @@ from pathlib import Path
 from veneer import store
 from veneer.store import Artefact, Order
 
-VERSION = 6
+VERSION = 7
 ANSWERS = "answers.json"
 WRONG = "confident_wrong.jsonl"
 TEMPLATES = Path(__file__).with_name("templates")
@@ -18,7 +18,7 @@ def order(analyzed: Artefact) -> Order:
 
     The artefact holds `index.html`, `verdict.txt` (the same in a screenful of words), `report.json`, its lists as
     `tables/*.csv`, the page's tables as `tables/page/*.csv` and `*.tex`, `figures/*.svg` and `*.pdf` with each figure's
-    data as CSV, and `confident_wrong.jsonl` where there are such answers.
+    data as CSV, `model-cards/*.md`, and `confident_wrong.jsonl` where there are such answers.
     """
     return Order(
         stage="report",
@@ -32,7 +32,7 @@ def order(analyzed: Artefact) -> Order:
 
 def _make(folder: Path, analyzed: Path) -> None:
     # The drawing and templating libraries take a second to load, which a finished study's second run must not pay.
-    from veneer.report import export, figures, render, sentences, sheets
+    from veneer.report import export, figures, model_cards, render, sentences, sheets
     from veneer.report.shown import read
 
     answers = store.read_json(analyzed / ANSWERS)
@@ -46,5 +46,6 @@ def _make(folder: Path, analyzed: Path) -> None:
     sheets.write(data, folder / "tables")
     export.write_tables(render.every_table(data), folder / "tables" / "page")
     export.write_figures(drawn, folder / "figures")
+    model_cards.write(data, folder / "model-cards")
     store.write_text(folder / "verdict.txt", sentences.verdict(answers, len(wrong)) + "\n")
     store.write_text(folder / "index.html", render.page(data, drawn, wrong))

@@ -24,6 +24,10 @@ SCORES = (
     "Score (lenient grading) against tokens of imitation data, a mark for each training seed, the line through their "
     "mean. Dashed: the base. Dotted: the teacher. Hollow: with replay."
 )
+BASES = (
+    "Score (lenient grading) over the bases, weakest first: without imitation, and at the largest amount of each "
+    "source, a mark for each training seed. Dotted: the teacher."
+)
 GAPS = (
     "At the largest amount, with intervals. Filled: items that the student's own data supports, or all items where "
     "support is not told. Hollow: items that it does not support. Left of the solid line: behind the base. "
@@ -37,6 +41,10 @@ SUPPORT = (
 PREFERENCE = (
     "Each student's win rate against the teacher over its style gap closed; dashed lines are the bases. Marks that "
     "rise from left to right mean that what sounds like the teacher is preferred."
+)
+RATINGS = (
+    "How often completions are rated equal to the teacher's or better, over tokens of imitation data: colour and shape "
+    "are the base."
 )
 EQUAL = (
     "Win rates as they are (filled) and as they would be if both completions had the same length, headers, lists, bold "
@@ -86,9 +94,11 @@ def page(data: Data, drawings: Mapping[str, Sequence[Drawing]], wrong: Sequence[
             if any(not row["capability_gap_closed"].reason for row in data["veneer"])
             else STRIP,
             score_caption=SCORES,
+            base_caption=BASES,
             gap_caption=GAPS,
             support_caption=SUPPORT,
             preference_caption=PREFERENCE,
+            rating_caption=RATINGS,
             equal_caption=EQUAL,
             leverage_caption=LEVERAGE,
         )

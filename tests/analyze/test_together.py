@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.analyze.opinions import said
+from tests.analyze.opinions import replies, said
 from veneer.analyze.together import Joined, joined_of, more_ratings, power_weight, rows_of
 from veneer.analyze.votes import votes_of
 from veneer.stats import Draws, Estimate, Undefined, share_of
@@ -95,6 +95,23 @@ def test_a_judges_missing_verdict_stays_what_it_said() -> None:
     assert joined(marks(PEOPLE), "?" * 5 + marks(JUDGE[5:] + ELSEWHERE)).rated == 40
 
 
+def test_completions_that_failed_do_not_draw_the_estimate_towards_one_half() -> None:
+    """They fail only where people did not rate, for a pair without its completions is put before nobody."""
+    judge = marks(JUDGE + ELSEWHERE).replace("1", "2")[:190] + "1" * 10
+    people = votes_of(said("t-again", "t", marks(PEOPLE)), ["t"])
+    wrote = replies({"t-again": [0.0] * 200, "t": [0.0] * 200})
+
+    def together(verdicts: str) -> tuple[int, float]:
+        cast = {"people": people, "j": votes_of(said("t-again", "t", verdicts), ["t"])}
+        (found,) = rows_of(cast, ["people"], ["t"], (), wrote, SPEC)
+        return found["judged"], found["together"]["value"]
+
+    whole = together(judge)
+    for place in range(200, 300):
+        wrote["t"][f"p{place}"] = wrote["t"]["p0"]
+    assert together(judge + "?" * 100) == whole
+
+
 def number(spread: float) -> Draws:
     return Draws(value=0.5, draws=0.5 + np.random.default_rng(0).normal(0, spread, size=2000), n=100)
 
@@ -116,7 +133,7 @@ def test_an_interval_that_is_narrow_enough_wants_none() -> None:
 
 def test_people_whom_no_judge_joined_have_a_row_that_says_so() -> None:
     cast = {"people": votes_of(said("s", "t", marks(PEOPLE)) + said("t-again", "t", marks(PEOPLE)), ["t"])}
-    (found,) = rows_of(cast, ["people"], ["t"], (), SPEC)
+    (found,) = rows_of(cast, ["people"], ["t"], (), {}, SPEC)
     assert found["judge"] is None
     assert found["contestant"] == "t-again"
     assert found["together"]["undefined"] == "no judge compared the same contestants"

@@ -138,7 +138,7 @@ def _of_verdicts(found: Measures, spec: AnalyzeSpec) -> dict[str, Any]:
         "preference": preference.rows_of(found.preferences, opponents[1:], opponents[0], rungs, spec),
         "rise": preference.rise_rows(found.preferences, rungs, spec.level),
         "taste": preference.taste_rows(found.preferences, spec.level),
-        "together": together.rows_of(found.cast, crowds, opponents, rungs, spec),
+        "together": together.rows_of(found.cast, crowds, opponents, rungs, found.asked.replies, spec),
         "judges": judges.rows_of(bench, found.asked.replies, opponents, spec),
         "agreement": accord.rows_of(bench, opponents, spec),
     }

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from veneer.analyze.measure import FEWEST, Measured, Rung, pooled_by_source
 from veneer.analyze.preference import WIN_RATE, WORTH, groups
+from veneer.analyze.reading import Replies
 from veneer.analyze.votes import NONE, Votes, members, rater_shift, with_raters
 from veneer.stats import Draws, Floats, Undefined, resample, rng_of, share_of, to_json
 from veneer.study import AnalyzeSpec
@@ -63,6 +64,30 @@ def power_weight(people: Floats, judge: Floats, elsewhere: Floats) -> float:
         return 0.0
     shared = float(np.cov(people, judge, ddof=0)[0, 1])
     return min(max(shared / ((1 + len(people) / len(elsewhere)) * spread), 0.0), 1.0)
+
+
+def put_to(judge: Votes, replies: Replies) -> Votes:
+    """Return a judge's votes but those that lack a verdict since a completion could not be had.
+
+    Such prompts are put before nobody: taken for a judge's indecision they would be found only among those that people
+    did not rate, and draw the estimate towards one half.
+    """
+    had = np.array(
+        [
+            [prompt in replies.get(one, {}) and prompt in replies.get(other, {}) for prompt in judge.prompts]
+            for one, other in judge.pairs
+        ],
+        dtype=bool,
+    ).reshape(len(judge.pairs), len(judge.prompts))
+    kept = (judge.result != NONE) | had[judge.pair, judge.prompt]
+    return replace(
+        judge,
+        prompt=judge.prompt[kept],
+        pair=judge.pair[kept],
+        rater=judge.rater[kept],
+        result=judge.result[kept],
+        place=judge.place[kept],
+    )
 
 
 def ratings_of(people: Votes, judge: Votes | None, opponent: str) -> Ratings:
@@ -267,6 +292,7 @@ def rows_of(
     people: Sequence[str],
     opponents: Sequence[str],
     rungs: Sequence[Rung],
+    replies: Replies,
     spec: AnalyzeSpec,
 ) -> list[dict[str, Any]]:
     """Return the report's `together`: people's win rates, alone and with each judge that compared the same.
@@ -276,9 +302,11 @@ def rows_of(
         people: Those of `cast` who are people.
         opponents: The teacher and the bases, the teacher first.
         rungs: The students.
+        replies: The completions that could be had.
         spec: Resamples, seed, level and target width.
     """
     rows = []
+    seen = {name: votes if name in people else put_to(votes, replies) for name, votes in cast.items()}
     for name in people:
         pairs = set(cast[name].pairs)
         judges: list[str | None] = [one for one in cast if one not in people and pairs & set(cast[one].pairs)]
@@ -286,7 +314,7 @@ def rows_of(
             for opponent in opponents:
                 if not cast[name].against(opponent):
                     continue
-                own = (judge, cast[judge]) if judge else None
+                own = (judge, seen[judge]) if judge else None
                 found = joined_of((name, cast[name]), own, opponent, rungs, spec)
                 rows += [
                     {

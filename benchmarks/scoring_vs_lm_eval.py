@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=10, help="of each MMLU subject")
     parser.add_argument("--subjects", type=int, default=len(SUBJECTS), help="how many MMLU subjects")
     parser.add_argument("--others", type=int, default=24, help="of each other task; 0 leaves them out")
+    parser.add_argument("--only", nargs="+", help="leave out all tasks but these")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8], help="lm-eval's batch sizes")
     parser.add_argument("--write", type=Path, help="only write the requests to this file, for gpu_eval.py")
@@ -84,6 +85,8 @@ def _requests(place: Path, asked: argparse.Namespace) -> dict[str, Any]:
     }
     found = {}
     for task, (limit, shots, bundle) in {**subjects, **(more if others else {})}.items():
+        if asked.only and task not in asked.only:
+            continue
         spec = harness.resolve(
             task, BenchmarkSpec(task=task, limit=limit, shots=shots), bundle, place / "items"
         )

@@ -2,10 +2,14 @@ import csv
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from tests.rate.conftest import Visitor, ballots, hidden
+from veneer.rate import people, progress, votes
+from veneer.rate.matches import Match
 from veneer.rate.owner import comma_separated
 from veneer.rate.serve import Site
 
@@ -117,3 +121,20 @@ def test_exports_of_nothing_are_empty(opening: Open) -> None:
     owner = owner_of(opening())
     assert owner.browser.get("/owner/export/votes.csv").content == b"" == comma_separated([])
     assert pq.read_table(io.BytesIO(owner.browser.get("/owner/export/votes.parquet").content)).num_rows == 0
+
+
+def test_votes_on_a_pair_that_the_study_no_longer_asks_for_are_kept_and_left_out(
+    opening: Open, tmp_path: Path
+) -> None:
+    narrow = ballots(2, ["pupil"])
+    wide = ballots(2, ["pupil", "small"])
+    more = tuple(Match(prompt_id=one, challenger="pupil", opponent="small") for one in wide.prompts)
+    visitor = Visitor(opening(replace(wide, matches=more), ratings=1))
+    visitor.finish(visitor.begin())
+    opened = opening(replace(wide, matches=narrow.matches), ratings=1)
+    owner = Visitor(opened)
+    assert "0 <small>of 2 wanted" in owner.browser.get(opened.owners_link).text
+    past = votes.read(tmp_path / "rating" / "votes.sqlite")
+    assert past is not None
+    assert [one.excluded for one in people.casts(past, opened.hall.desk.ballots)] == [people.DROPPED] * 2
+    assert progress.win_rates(opened.hall.desk.ballots, past) == [("pupil", "master", 0, 0, 0)]

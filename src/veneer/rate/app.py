@@ -232,8 +232,9 @@ def _sides(hall: Hall, shown: Shown) -> tuple[Markup, Markup, Markup]:
 
 
 async def _vote(request: Request) -> Response:
-    hall, rater = hall_of(request), _known_rater(request)
     fields = await guard.read_form(request)
+    # Asked for only now: while the form came in, the desk may have been made anew.
+    hall, rater = hall_of(request), _known_rater(request)
     guard.check_mark(fields, hall.key, _session_of(request))
     now = hall.clock()
     view = hall.desk.view(rater, now)

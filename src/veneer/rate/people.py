@@ -28,12 +28,13 @@ from veneer.records import Comparison, Verdict, to_row
 from veneer.store import Artefact, Order, canonical, digest, write_json, write_rows
 from veneer.study_rate import PeopleSpec
 
-VERSION = 2
+VERSION = 3
 NAME = "people"
 COMPARISONS, STYLE, CORRECTNESS = "comparisons.jsonl", "style.jsonl", "correctness.jsonl"
 EXCLUDED, CHECKS, RATERS, SUMMARY = "excluded.jsonl", "checks.jsonl", "raters.jsonl", "summary.json"
 LATE = "came after the pair had been given to others and had its ratings"
 REMADE = "the completions have been made anew since the vote"
+DROPPED = "the study no longer asks for this comparison"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +119,7 @@ def casts(past: History, ballots: matches.Ballots) -> Iterator[Cast]:
     """Yield every vote on a match, with the reason where it is left out."""
     shown = {one.token: one for one in past.shown}
     excluded = {one.rater: one.excluded for one in past.people}
+    asked = {(one.prompt_id, frozenset((one.challenger, one.opponent))) for one in ballots.matches}
     for vote in past.votes:
         one = shown[vote.token]
         if one.kind != "match":
@@ -125,7 +127,12 @@ def casts(past: History, ballots: matches.Ballots) -> Iterator[Cast]:
         seen = ((one.first, one.first_digest), (one.second, one.second_digest))
         texts = [ballots.texts.get((name, one.prompt_id)) for name, _ in seen]
         same = all(text and text.digest == was for text, (_, was) in zip(texts, seen, strict=True))
-        why = excluded[one.rater] or ("" if same else REMADE) or (LATE if vote.late else "")
+        left_out = {
+            DROPPED: (one.prompt_id, frozenset((one.first, one.second))) not in asked,
+            REMADE: not same,
+            LATE: bool(vote.late),
+        }
+        why = excluded[one.rater] or next((reason for reason, so in left_out.items() if so), "")
         yield Cast(shown=one, vote=vote, excluded=why)
 
 
@@ -236,7 +243,7 @@ def _kind_of(why: str) -> str:
     """Return a reason without its numbers, so that like is counted with like."""
     return (
         why
-        if why in (LATE, REMADE)
+        if why in (LATE, REMADE, DROPPED)
         else "by the rule: " + " ".join(w for w in why.split() if not w.isdigit())
     )
 

@@ -56,6 +56,33 @@ def test_a_failed_cell_does_not_stop_the_others_and_is_named() -> None:
     assert "good" in ended
 
 
+def devices() -> str:
+    time.sleep(0.5)  # So that every worker gets one of the cells.
+    return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+@pytest.mark.parametrize(
+    ("there", "each", "seen"),
+    [("0,1", 1, ["0", "1"]), ("0,1,2,3", 2, ["0,1", "2,3"]), ("0", 2, ["0"]), ("0,1,2", 2, ["0,1"])],
+)
+def test_each_worker_sees_gpus_of_its_own(
+    there: str, each: int, seen: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", there)
+    with crew(gpus_each=each) as hands:
+        assert hands.workers == len(seen)
+        found = hands.run(
+            [Cell(name=str(number), work=devices) for number in range(len(seen))], lambda _: None
+        )
+    assert sorted(found) == seen
+
+
+def test_without_a_gpu_there_is_a_worker_for_each_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with crew() as hands:
+        assert (hands.workers, hands.devices) == (os.cpu_count(), ())
+
+
 def test_a_worker_that_is_still_loading_does_not_hear_ctrl_c() -> None:
     with crew(1) as hands:
         ended = hands._submit(Cell(name="two", work=partial(double, 1)))

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_for
+from pathlib import Path
 from typing import Any
 
 from veneer.errors import CellsError, VeneerError
@@ -41,6 +42,8 @@ class Crew:
     """The worker processes of one run; they start with the first cell, so that a finished study starts none."""
 
     workers: int
+    devices: tuple[str, ...]
+    """The GPUs of each worker, as CUDA_VISIBLE_DEVICES names them; shared where there are more workers."""
     _pool: list[ProcessPoolExecutor]
 
     def run(
@@ -96,9 +99,16 @@ class Crew:
 
     def _submit(self, cell: Cell) -> Future[Any]:
         if not self._pool:
+            context = multiprocessing.get_context("spawn")
+            devices = context.SimpleQueue()
+            for number in range(self.workers if self.devices else 0):
+                devices.put(self.devices[number % len(self.devices)])
             self._pool.append(
                 ProcessPoolExecutor(
-                    self.workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+                    self.workers,
+                    mp_context=context,
+                    initializer=_start_worker,
+                    initargs=(devices if self.devices else None,),
                 )
             )
         with _deaf_to_ctrl_c():
@@ -106,9 +116,19 @@ class Crew:
 
 
 @contextmanager
-def crew(workers: int | None = None) -> Iterator[Crew]:
-    """Yield a crew of worker processes; on the way out, by Ctrl-C too, none of them is left running."""
-    made = Crew(workers or os.cpu_count() or 1, [])
+def crew(workers: int | None = None, *, gpus_each: int = 1) -> Iterator[Crew]:
+    """Yield a crew of worker processes; on the way out, by Ctrl-C too, none of them is left running.
+
+    Args:
+        workers: How many; by default one for each `gpus_each` GPUs, and where there is none one for each core.
+        gpus_each: GPUs that a worker sees; all of them where there are fewer.
+    """
+    there = gpus()
+    each = min(gpus_each, len(there))
+    devices = tuple(
+        ",".join(there[start : start + each]) for start in range(0, len(there) - each + 1, each or 1) if each
+    )
+    made = Crew(workers or len(devices) or os.cpu_count() or 1, devices, [])
     try:
         yield made
     finally:
@@ -125,6 +145,14 @@ def crew(workers: int | None = None) -> Iterator[Crew]:
                 process.join()
 
 
+def gpus() -> list[str]:
+    """Return the names of this machine's GPUs for CUDA_VISIBLE_DEVICES: what it holds already, or their numbers."""
+    if (held := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [name for name in held.split(",") if name.strip()]
+    # Counted without torch, which takes seconds to load and would take memory on each.
+    return [str(number) for number, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*"))]
+
+
 @contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
     """Start processes that do not hear Ctrl-C while they load, and would print a traceback; it waits for the parent."""
@@ -136,8 +164,10 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start_worker() -> None:
-    """Fix the worker's threads, silence its progress bars, and end it when its parent dies (even by kill -9)."""
+def _start_worker(devices: Any = None) -> None:
+    """Fix the worker's threads and GPUs, silence its progress bars, and end it when its parent dies (by kill -9)."""
+    if devices is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = devices.get()
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(THREADS_PER_WORKER)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear; it ends the workers.

@@ -32,7 +32,8 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 StudyFile = Annotated[Path, typer.Argument(help="A study file (YAML).")]
 Workers = Annotated[
-    int | None, typer.Option(min=1, help="Cells made at a time; as many as there are cores by default.")
+    int | None,
+    typer.Option(min=1, help="Cells made at a time; by default as many as there are GPUs, or else cores."),
 ]
 
 
@@ -141,7 +142,11 @@ def run(
         store = pipeline.store_of(study_file)
         study = pipeline.with_items(load(study_file), store.root.parent)
         asked = printed.asked(study, pipeline.journal_of(store.root.parent))
-        with _ended_politely(), crew(workers) as hands, Board(screen, printed.left(asked)) as board:
+        with (
+            _ended_politely(),
+            crew(workers, gpus_each=study.gpus_each) as hands,
+            Board(screen, printed.left(asked)) as board,
+        ):
             made = pipeline.run(study, store, hands, board, until.value)
         if until is Until.report and not study.is_data_only:
             place = store.root.parent / "report"
@@ -175,7 +180,9 @@ def rate(study_file: StudyFile) -> None:
 @app.command()
 def view(
     study_file: StudyFile,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Where it is served; 0 for any free port.")] = 8766,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Where it is served; 0 for any free port.")
+    ] = 8766,
     host: Annotated[str, typer.Option(help="The address; others than this one let others in.")] = "127.0.0.1",
 ) -> None:
     """Serve a study's pages for a browser: its report, and every item with what base, student and teacher wrote."""

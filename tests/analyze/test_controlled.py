@@ -26,8 +26,21 @@ def test_a_planted_taste_for_length_is_taken_out_of_the_win_rate() -> None:
     found = fitted(votes_on(apart, strength=-1.0, taste=2.0, place=0.8, rng=rng), apart)
     assert found.missing == {}
     assert found.values[0] == pytest.approx(1 / (1 + np.exp(1.0)), abs=0.03)
-    assert found.slopes["length"].value == pytest.approx(2.0 * apart.std(), rel=0.1)
-    assert found.slopes[PLACE].value == pytest.approx(0.8, abs=0.15)
+    length, place = found.slopes["length"], found.slopes[PLACE]
+    assert isinstance(length, Draws)
+    assert isinstance(place, Draws)
+    assert length.value == pytest.approx(2.0 * apart.std(), rel=0.1)
+    assert place.value == pytest.approx(0.8, abs=0.15)
+
+
+@pytest.mark.parametrize("mark", ["1", "=", "2"])
+def test_a_judge_that_follows_one_rule_throughout_has_no_taste_that_could_be_measured(mark: str) -> None:
+    """Resamples of what is always the same do not differ: an interval would have no width."""
+    apart = np.random.default_rng(9).normal(size=40)
+    both = said("s", "t", mark * 40) + said("t", "s", mark * 40)
+    found = fitted(votes_of(both, ["t"]), apart).slopes
+    assert list(found) == ["length", PLACE]
+    assert all(isinstance(slope, Undefined) for slope in found.values())
 
 
 def test_without_a_taste_equal_style_changes_nothing() -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from veneer.analyze.measure import FEWEST
 from veneer.analyze.votes import LOSS, NO_VERDICT, NONE, WIN, Ints, Votes
-from veneer.stats import Draws, Floats
+from veneer.stats import Draws, Floats, Undefined
 
 FEATURES: Mapping[str, Mapping[str, str]] = {
     "length": {"log_words": "length"},
@@ -32,7 +32,9 @@ STEPS, FARTHEST, CLOSE = 200, 2.0, 1e-8
 PLACE = "place"
 BOTH_SIDES = 5
 """On so many prompts at least the contestant must not lose, and not win; its style must be ahead of the opponent's, and
-behind it."""
+behind it. And on so many its verdict must not be what the fit foretells, or nothing is left to tell its taste by."""
+FORETOLD = 0.25
+"""A verdict is foretold where it lies so near to the fitted probability of a win."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,7 +51,7 @@ class Fit:
     """By pair: verdicts."""
     missing: Mapping[int, str]
     """Pairs that have no such rate, and why."""
-    slopes: Mapping[str, Draws]
+    slopes: Mapping[str, Draws | Undefined]
     """What the judge rewards: logits per standard deviation of a feature's difference. The key `place` holds those of
     being shown first. What comparisons do not tell is not here."""
 
@@ -131,11 +133,25 @@ def fit(votes: Votes, differences: Floats, names: Sequence[str], weights: Floats
         n=seen.sum(axis=0).astype(np.intp),
         counts=np.bincount(pair, minlength=size[1]).astype(float),
         missing=_missing(votes, differences, [*(np.asarray(names)[~told[:-1]])], told[:-1], advantage),
-        slopes={
-            name: Draws(value=float(slope[at]), draws=drawn_slope[:, at], n=int(seen.any(axis=1).sum()))
-            for at, name in enumerate(named)
-        },
+        slopes=_slopes(named, rows, strength, slope, drawn_slope),
     )
+
+
+def _slopes(
+    named: Sequence[str], rows: _Rows, strength: Floats, slope: Floats, drawn: Floats
+) -> dict[str, Draws | Undefined]:
+    """Return what the judge rewards; Undefined where one rule foretells all it says (always the first, always a tie).
+
+    Then a slope is as steep as the prior lets it be, and refitting resamples does not move it: that is not certainty.
+    """
+    n = len(np.unique(rows.prompt))
+    off = np.abs(rows.score - _logistic(strength[rows.pair] + rows.x @ slope))
+    if len(np.unique(rows.prompt[off > FORETOLD])) >= BOTH_SIDES:
+        return {name: Draws(value=float(slope[at]), draws=drawn[:, at], n=n) for at, name in enumerate(named)}
+    reason = (
+        f"its verdicts follow one rule on all but fewer than {BOTH_SIDES} prompts: too few to tell taste by"
+    )
+    return dict.fromkeys(named, Undefined(reason=reason, n=n))
 
 
 def _spread(

@@ -58,7 +58,7 @@ class Preference:
     rates: Mapping[str, Values]
     """Seeds pooled: the keys of `WORTH` vote by vote, `majority_` and two of them prompt by prompt, and
     `length_controlled` and `style_controlled`."""
-    taste: Mapping[str, Draws]
+    taste: Mapping[str, Draws | Undefined]
     """What the judge rewards of style, of whomever (see `controlled.Fit.slopes`)."""
 
 

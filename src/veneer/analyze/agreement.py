@@ -15,8 +15,8 @@ def cohen_kappa(
     first: Sequence[str],
     second: Sequence[str],
     *,
-    level: float,
-    resamples: int,
+    level: float = 0.95,
+    resamples: int = 2000,
     rng: np.random.Generator,
     clusters: Sequence[Hashable] | None = None,
 ) -> Number:
@@ -59,8 +59,8 @@ def cohen_kappa(
 def krippendorff_alpha(
     ratings: Sequence[Sequence[str]],
     *,
-    level: float,
-    resamples: int,
+    level: float = 0.95,
+    resamples: int = 2000,
     rng: np.random.Generator,
     clusters: Sequence[Hashable] | None = None,
 ) -> Number:

@@ -35,27 +35,28 @@ def claim_parts(claims: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def write_sheet(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows as CSV; a Number takes the columns value, low, high, n and undefined."""
-    flat = [_flat(row) for row in rows]
-    columns = list(dict.fromkeys(name for row in flat for name in row))
+    cells = [flat(row) for row in rows]
+    columns = list(dict.fromkeys(name for row in cells for name in row))
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(flat)
+    writer.writerows(cells)
     store.write_text(path, stream.getvalue())
 
 
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with every Number as the columns value, low, high, n and undefined, and nested keys joined."""
+    found: dict[str, Any] = {}
     for name, value in row.items():
         if isinstance(value, Shown):
-            flat |= {f"{name}_{key}": part for key, part in _parts(value).items()}
+            found |= {f"{name}_{key}": part for key, part in _parts(value).items()}
         elif isinstance(value, Mapping):
-            flat |= {f"{name}_{key}": part for key, part in _flat(value).items()}
+            found |= {f"{name}_{key}": part for key, part in flat(value).items()}
         elif isinstance(value, list | tuple):
-            flat[name] = json.dumps(value, ensure_ascii=False, default=_bare)
+            found[name] = json.dumps(value, ensure_ascii=False, default=_bare)
         else:
-            flat[name] = value
-    return flat
+            found[name] = value
+    return found
 
 
 def _bare(shown: Shown) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def said(
 
 
 def judge(comparisons: Sequence[Comparison], name: str = "j", **more: Any) -> Judge:
-    return Judge(name=name, kind="model", comparisons=comparisons, **{"people": False, **more})
+    return Judge(name=name, comparisons=comparisons, **{"kind": "model", "people": False, **more})
 
 
 def row(one: Judge, replies: Replies | None = None, others: Sequence[Judge] = ()) -> dict[str, Any]:
@@ -91,10 +91,29 @@ def test_a_tie_in_one_order_is_no_flip_and_no_verdict_is_counted() -> None:
         for place in range(20)
         for one in (said(place, "a", "teacher"), said(place, "teacher", "a", Verdict.TIE))
     ]
-    found = row(judge([*comparisons, *(said(place, "b", "teacher", Verdict.NONE) for place in range(20))]))
+    none = [said(place, "b", "teacher", Verdict.NONE) for place in range(20)]
+    wrote = {
+        name: {str(place): reply(words=1, has_list=0) for place in range(20)} for name in ("b", "teacher")
+    }
+    found = row(judge([*comparisons, *none]), wrote)
     assert found["flips"]["value"] == 0
     assert (found["none"], found["comparisons"]) == (20, 60)
     assert found["no_verdict"]["value"] == pytest.approx(1 / 3)
+
+
+def test_a_completion_that_failed_is_not_held_against_the_judge() -> None:
+    wrote = {
+        name: {str(place): reply(words=1, has_list=0) for place in range(20)}
+        for name in ("a", "b", "teacher")
+    }
+    del wrote["b"]["0"]
+    none = [said(place, "b", "teacher", Verdict.NONE) for place in range(2)]
+    asked = judge([*none, *(said(place, "a", "teacher") for place in range(18))])
+    found = row(asked, wrote)
+    assert (found["none"], found["lacking"]) == (2, 1)
+    assert found["no_verdict"]["value"] == pytest.approx(1 / 19)
+    recorded = row(judge(asked.comparisons, kind="recorded"), wrote)
+    assert recorded["no_verdict"]["value"] == pytest.approx(2 / 20)
 
 
 def test_preference_for_the_longer_and_for_lists_counts_only_where_the_two_differ() -> None:

@@ -38,11 +38,12 @@ def _row(
     told = judge.told or {}
     decided = [one for one in judge.comparisons if one.verdict in (Verdict.FIRST, Verdict.SECOND)]
     both = _in_both_orders(judge.comparisons)
+    put = [one for one in judge.comparisons if not _is_lacking(one, judge, replies)]
     places = [(one.prompt_id, float(one.verdict is Verdict.FIRST)) for one in decided if _key(one) in both]
     numbers = {
         "no_verdict": (
-            [(one.prompt_id, float(one.verdict is Verdict.NONE)) for one in judge.comparisons],
-            "there are no comparisons",
+            [(one.prompt_id, float(one.verdict is Verdict.NONE)) for one in put],
+            "there are no comparisons of two completions",
         ),
         "first_position": (places, "no pair was shown in both orders"),
         "flips": (_flips(judge.comparisons), "no pair has a verdict in both orders"),
@@ -65,6 +66,7 @@ def _row(
         "raters": len({one.by for one in judge.comparisons}),
         "comparisons": len(judge.comparisons),
         "none": sum(one.verdict is Verdict.NONE for one in judge.comparisons),
+        "lacking": len(judge.comparisons) - len(put),
         "family": sorted(judge.family),
         **{
             name: to_json(share_over_prompts(events, why, (judge.name, name), spec))
@@ -72,6 +74,15 @@ def _row(
         },
         "canaries": canaries_of(told.get("canaries", {})),
     }
+
+
+def _is_lacking(one: Comparison, judge: Judge, replies: Replies) -> bool:
+    """Return whether there is no verdict since a completion could not be had: that is no fault of the judge.
+
+    A recorded verdict was given, or not, on completions that the study need not have.
+    """
+    had = all(one.prompt_id in replies.get(name, {}) for name in (one.first, one.second))
+    return one.verdict is Verdict.NONE and judge.kind != "recorded" and not had
 
 
 def _key(one: Comparison) -> tuple[str, str, frozenset[str]]:

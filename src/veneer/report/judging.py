@@ -58,6 +58,8 @@ def _identity(row: Row) -> str:
         parts.append("answered as " + ", ".join(sorted(row["served"])))
     if row["raters"] > 1:
         parts.append(f"{row['raters']} raters")
+    if row["lacking"]:
+        parts.append(f"{row['lacking']:,} comparisons were not put to it, since a completion is missing")
     canaries = row["canaries"]
     if canaries["asked"]:
         changed = ", ".join(canaries["changed"])

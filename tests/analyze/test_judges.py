@@ -194,7 +194,7 @@ def test_a_canary_that_is_decided_otherwise_tells_of_a_changed_judge() -> None:
     first, second = panel.notes_of([one])
     assert "gpt did not decide the canaries b alike" in first
     assert "several names: m-1, m-2" in second
-    unasked = {"canaries": {"x": beside("first"), "y": beside("none", asked=0)}}
+    unasked = {"canaries": {"x": beside("first"), "y": beside("none", asked=0) | {"verdicts": {}}}}
     assert panel.notes_of([judge([], told=unasked)]) == []
 
 

@@ -177,8 +177,12 @@ def test_a_request_without_an_answer_is_no_verdict_and_is_asked_again(
         made = [store.build(order) for order in orders]
     assert all("have no answer (12 x busy)" in one.lacks for one in made)
     (order,) = judge_model.verdict_orders("j", spec, lenient, {one.name: one for one in made})
-    found = comparisons(store.build(order))
-    assert {(one.verdict, one.reason) for one in found} == {(Verdict.NONE, "could not be asked: busy")}
+    told = store.build(order)
+    assert {(one.verdict, one.reason) for one in comparisons(told)} == {
+        (Verdict.NONE, "could not be asked: busy")
+    }
+    canaries = read_json(told.path / "judge.json")["canaries"].values()
+    assert all((one["verdicts"], one["asked"], one["right"]) == ({}, 0, 0) for one in canaries)
     renewed = {one.name: one for one in map(store.renew, orders)}
     assert {one.lacks for one in renewed.values()} == {""}
     (order,) = judge_model.verdict_orders("j", spec, lenient, renewed)

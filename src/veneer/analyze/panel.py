@@ -89,8 +89,7 @@ def canaries_of(told: Mapping[str, Any]) -> dict[str, Any]:
     given: dict[str, set[str]] = {}
     for one in told.values():
         for canary, verdict in one["verdicts"].items():
-            if one["asked"]:
-                given.setdefault(canary, set()).add(verdict)
+            given.setdefault(canary, set()).add(verdict)
     return {
         "asked": sum(one["asked"] for one in told.values()),
         "right": sum(one["right"] for one in told.values()),

@@ -32,7 +32,7 @@ from veneer.store import Artefact, Order, Row
 from veneer.study import EvaluateSpec
 from veneer.study_judges import ModelJudgeSpec
 
-VERSION = 2
+VERSION = 3
 REVIEWS, CANARIES, SERVED = "reviews.jsonl", "canaries.jsonl", "served.json"
 PARTS, REPLIES = "parts", "replies.jsonl"
 
@@ -327,16 +327,21 @@ def _make_verdicts(
 
 
 def _canary_verdicts(folder: Path, answers: judge_words.Answers) -> dict[str, Any]:
-    """Return what the judge said of the canaries beside one pair: verdicts, how many are right, and a fingerprint."""
+    """Return what the judge said of the canaries beside one pair: verdicts, how many are right, and a fingerprint.
+
+    A canary that could not be asked has no verdict, not even none: it tells nothing of whether the judge has changed.
+    """
     verdicts: dict[str, str] = {}
     right = asked = 0
     texts = []
     for where, row in store.read_rows(folder / CANARIES):
         reply = from_row(Completion, row["completion"], where)
+        if reply.stop is Stop.FAILED:
+            continue
         verdict, _ = judge_words.read(reply, answers, row["code"])
         verdicts[row["canary_id"]] = str(verdict)
         right += verdict == row["right"]
-        asked += reply.stop is not Stop.FAILED
+        asked += 1
         texts.append(reply.text)
     digest = hashlib.sha256("\0".join(texts).encode("utf-8", "replace")).hexdigest()
     return {"verdicts": verdicts, "right": right, "asked": asked, "fingerprint": digest[:16]}

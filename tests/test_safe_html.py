@@ -82,6 +82,10 @@ def test_signs_that_turn_text_around_are_taken_out() -> None:
     assert render("pay \u202e001\u202c now\u2067!\x07") == "<p>pay 001 now!</p>\n"
 
 
+def test_half_a_character_is_taken_out() -> None:
+    assert render("a\ud83db") == "<p>ab</p>\n"
+
+
 def test_towers_of_marks_are_cut() -> None:
     assert render("Z" + "\u0300" * 500) == "<p>Z" + "\u0300" * 4 + "</p>\n"
 

@@ -185,17 +185,23 @@ def test_a_canary_that_is_decided_otherwise_tells_of_a_changed_judge() -> None:
         return {"verdicts": {"a": "first", "b": verdict}, "right": 2, "asked": asked, "fingerprint": verdict}
 
     same = {"canaries": {"x": beside("first"), "y": beside("first")}, "served": {"m-1": 4}}
-    assert panel.notes_of([judge([], told=same)]) == []
+    assert panel.notes_of([judge([], told=same)], TEACHER) == []
     changed = {"canaries": {"x": beside("first"), "y": beside("second")}, "served": {"m-1": 2, "m-2": 2}}
     one = judge([], "gpt", told=changed)
     assert row(one)["canaries"] == {
         "asked": 4, "right": 4, "changed": ["b"], "fingerprints": ["first", "second"],
     }  # fmt: skip
-    first, second = panel.notes_of([one])
+    first, second = panel.notes_of([one], TEACHER)
     assert "gpt did not decide the canaries b alike" in first
     assert "several names: m-1, m-2" in second
     unasked = {"canaries": {"x": beside("first"), "y": beside("none", asked=0) | {"verdicts": {}}}}
-    assert panel.notes_of([judge([], told=unasked)]) == []
+    assert panel.notes_of([judge([], told=unasked)], TEACHER) == []
+
+
+def test_comparisons_of_two_students_are_in_no_win_rate_and_that_is_said() -> None:
+    of_two = judge([said(0, "a", "b"), said(1, "a", "teacher")], "gpt")
+    (note,) = panel.notes_of([of_two], TEACHER)
+    assert note.startswith("Comparisons of two students by gpt (1) stand in no win rate")
 
 
 def test_a_family_is_the_judge_itself_what_was_made_from_it_and_what_shares_its_maker(tmp_path: Path) -> None:

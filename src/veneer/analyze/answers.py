@@ -37,7 +37,7 @@ from veneer.store import Order
 from veneer.study import AnalyzeSpec, Study
 from veneer.study_judges import RecordedJudgeSpec
 
-VERSION = 17
+VERSION = 18
 ANSWERS, WRONG, AGREEMENT = "answers.json", "confident_wrong.jsonl", "agreement.json"
 DIGITS = 9
 """Numbers are written to so many digits after the point: beyond them lies the rounding of sums."""
@@ -104,7 +104,7 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
     notes = [
         *_notes(study, evidence, styles, found.out),
         *training.left_out(ledgers),
-        *panel.notes_of(found.bench),
+        *panel.notes_of(found.bench, found.opponents),
     ]
     header = _header(study)
     if study.train:

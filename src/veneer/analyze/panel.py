@@ -98,11 +98,21 @@ def canaries_of(told: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def notes_of(judges: Sequence[Judge]) -> list[str]:
-    """Return what a reader must know of the judges before believing them."""
+def notes_of(judges: Sequence[Judge], opponents: Sequence[str]) -> list[str]:
+    """Return what a reader must know of the judges before believing them.
+
+    Args:
+        judges: All of them.
+        opponents: The teacher and the bases.
+    """
     notes = []
     for judge in judges:
         told = judge.told or {}
+        if apart := sum(not {one.first, one.second} & set(opponents) for one in judge.comparisons):
+            notes.append(
+                f"Comparisons of two students by {judge.name} ({apart:,}) stand in no win rate: those are against the "
+                "teacher or a base."
+            )
         changed = canaries_of(told.get("canaries", {}))["changed"]
         if changed:
             notes.append(

@@ -249,6 +249,26 @@ def test_mturk_may_frame_the_page_gets_its_form_and_a_preview_records_nobody(
     assert [one.person for one in past.people] == ["W"]
 
 
+def test_who_gave_an_assignment_back_and_took_another_hands_in_the_last_also_after_a_restart(
+    opening: Open,
+) -> None:
+    link = "?workerId=W&hitId=H&turkSubmitTo=https%3A%2F%2Fwww.mturk.com&assignmentId="
+
+    def come() -> Visitor:
+        visitor = Visitor(opening(per_rater=2, url="https://rate.example.org", platform={"kind": "mturk"}))
+        visitor.browser.base_url = "https://rate.example.org"
+        visitor.link = visitor.link.split(" ")[0]
+        return visitor
+
+    visitor = come()
+    seen = visitor.vote(visitor.begin(link + "A"))
+    assert "I have read this" in visitor.browser.get(visitor.link + link + "B").text
+    assert hidden(visitor.begin(link + "B").text)["pair"] == hidden(seen.text)["pair"]
+    later = come()
+    done = later.finish(later.begin(link + "B"))
+    assert 'name="assignmentId" value="B"' in done.text
+
+
 def test_training_explains_itself_and_checks_are_no_different_to_the_eye(
     opening: Open, tmp_path: Path
 ) -> None:

@@ -121,7 +121,8 @@ def _visit(request: Request) -> platforms.Visit:
 
 async def _welcome(request: Request) -> Response:
     hall, visit, rater = hall_of(request), _visit(request), _rater(request)
-    if rater and not visit.preview and visit.person in (None, rater.person):
+    known = rater and (visit.person is None or (visit.person, visit.details) == (rater.person, rater.details))
+    if known and not visit.preview:
         return RedirectResponse(f"{hall.prefix}/work", 303)
     if not hall.desk.missing and not hall.desk.knows(visit.person):
         return page(hall, "message", said=NOTHING_LEFT)
@@ -148,7 +149,7 @@ async def _begin(request: Request) -> Response:
     if visit.preview or fields.get("consent") != "yes":
         raise Refused(400, "Please go back and tick the box if you agree; without that nobody can take part.")
     rater = _rater(request)
-    if rater is None or visit.person not in (None, rater.person):
+    if rater is None or visit.person is not None:
         rater = hall.desk.enter(visit.person, visit.details, hall.clock())
     token = hall.desk.log_in(rater)
     hall.desk.view(rater, hall.clock())

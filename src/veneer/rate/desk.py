@@ -37,7 +37,7 @@ class Rater:
     number: int
     person: str | None
     details: Mapping[str, str]
-    """What the platform said when they came."""
+    """What the platform said when they last came."""
     plan: dict[int, int]
     """At which places of the sequence which check stands."""
     seen: Marks
@@ -102,9 +102,16 @@ class Desk:
             self._restore(past)
 
     def enter(self, person: str | None, visit: Mapping[str, str], now: float) -> Rater:
-        """Return the rater whom the platform calls so, a new one if need be; without a name always a new one."""
+        """Return the rater whom the platform calls so, a new one if need be; without a name always a new one.
+
+        Who comes again leaves by the way of the last visit: an assignment that was given back cannot be handed in.
+        """
         if person is not None and person in self._people:
-            return self.raters[self._people[person]]
+            rater = self.raters[self._people[person]]
+            if rater.details != visit:
+                rater.details = visit
+                self.writes.append((votes.VISIT, (json.dumps(dict(visit)), rater.number)))
+            return rater
         rater = self._seat(len(self.raters) + 1, person, visit)
         self.writes.append((votes.JOIN, (rater.number, person, json.dumps(dict(visit)), now)))
         return rater

@@ -43,6 +43,7 @@ Write = tuple[str, tuple[Value, ...]]
 """A statement and its values."""
 
 JOIN = "INSERT INTO raters VALUES (?, ?, ?, ?, NULL, '')"
+VISIT = "UPDATE raters SET visit = ? WHERE rater = ?"
 LOG_IN = "INSERT OR IGNORE INTO sessions VALUES (?, ?)"
 SHOW = "INSERT INTO shown VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 VOTE = "INSERT OR IGNORE INTO votes VALUES (?, ?, ?, ?, ?, ?, ?, ?)"

@@ -130,6 +130,24 @@ class TestFilters:
         assert chat(book, student="twin", pattern="ahead") == ["q4"]
         assert chat(book, student="twin", pattern="unread") == ["q2"]
 
+    @pytest.mark.parametrize(
+        ("rungs", "student"),
+        [
+            ([("small", 9, 0.0), ("large", 5, 0.0), ("large", 9, 0.5), ("large", 9, 0.0)], "large-9-0.0"),
+            ([("large", 0, 0.0), ("large", 0, 0.0)], "large-0-0.0"),
+            ([], ""),
+        ],
+    )
+    def test_unless_one_is_chosen_it_is_the_one_of_the_headlines(
+        self, shelf: Book, rungs: list[tuple[str, int, float]], student: str
+    ) -> None:
+        plain = viewed.CONTESTANTS[1]
+        made = [
+            replace(plain, name=f"{base}-{amount}-{replay}", base=base, amount=amount, replay=replay)
+            for base, amount, replay in rungs
+        ]
+        assert replace(shelf, contestants={one.name: one for one in made}).trio(State()).student == student
+
     def test_strict_grading_finds_what_is_wrong_in_form_alone(self, book: Book) -> None:
         assert chat(book, student="twin", pattern="format") == ["q3", "q4"]
         assert chat(book, student="twin", pattern="reached") == ["q3"]

@@ -142,6 +142,9 @@ def test_what_a_judge_gives_its_own_family_stands_beside_what_raters_give_it() -
     found = row(own, others=[crowd])
     assert found["own_family"]["value"] == 1
     assert found["own_family_by_raters"]["value"] == 0.25
+    simulated = judge(both_orders(40, winner("teacher")), "simulated", kind="simulated", people=True)
+    assert row(own, others=[crowd, simulated])["own_family_by_raters"]["value"] == 0.25
+    assert row(own, others=[simulated])["own_family_by_raters"]["value"] == 1
     assert row(own)["own_family_by_raters"]["undefined"] == "no raters judged the same pairs"
     kinless = row(judge(both_orders(40, winner("teacher"))))
     assert "family" in kinless["own_family"]["undefined"]

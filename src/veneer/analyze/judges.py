@@ -132,15 +132,18 @@ def _to_family(decided: Sequence[Comparison], family: frozenset[str]) -> list[Ev
 def _to_family_by_raters(
     decided: Sequence[Comparison], judge: Judge, judges: Sequence[Judge], opponents: Sequence[str]
 ) -> list[Event]:
-    """Return what raters say of the pairs on which the judge decided over its own family."""
+    """Return what raters say of the pairs on which the judge decided over its own family.
+
+    Simulated raters are asked only where there are no people: the two are not one crowd.
+    """
     own = {unit_of(one, opponents) for one in decided if len({one.first, one.second} & judge.family) == 1}
     found = []
-    for crowd in judges:
-        if crowd.people and crowd is not judge:
-            for unit, words in votes_of(crowd.comparisons, opponents).items():
-                if unit in own and (word := most_of(words.values())) != TIE:
-                    winner = unit[1] if word == WIN else unit[2]
-                    found.append((unit[0], float(winner in judge.family)))
+    crowds = [one for one in judges if one.people and one is not judge]
+    for crowd in [one for one in crowds if one.kind != "simulated"] or crowds:
+        for unit, words in votes_of(crowd.comparisons, opponents).items():
+            if unit in own and (word := most_of(words.values())) != TIE:
+                winner = unit[1] if word == WIN else unit[2]
+                found.append((unit[0], float(winner in judge.family)))
     return found
 
 

@@ -38,6 +38,12 @@ def shown(text: str, question: str, first: str, second: str) -> str:
         ("Verdict 00000000: first", Verdict.NONE),
         ("Verdict CODE: neither", Verdict.NONE),
         (" \n", Verdict.NONE),
+        (
+            "<think>So Verdict CODE: first?\nVerdict CODE: first\n</think>\nVerdict CODE: second",
+            Verdict.SECOND,
+        ),
+        ("<think>So\nVerdict CODE: first\n</think>", Verdict.NONE),
+        ("<think>So\nVerdict CODE: first\n</think>\nFirst.", Verdict.NONE),
     ],
 )
 def test_the_last_line_alone_is_the_verdict(text: str, verdict: Verdict) -> None:
@@ -57,6 +63,7 @@ def test_the_last_line_alone_is_the_verdict(text: str, verdict: Verdict) -> None
         ("Good.\n8 7", Verdict.NONE),
         ("-8 7", Verdict.NONE),
         ("８ 7", Verdict.NONE),
+        ("2 9\nIt says: </think>\n10 1", Verdict.SECOND),
     ],
 )
 def test_the_first_line_alone_holds_the_scores(text: str, verdict: Verdict) -> None:

@@ -32,7 +32,7 @@ from veneer.store import Artefact, Order, Row
 from veneer.study import EvaluateSpec
 from veneer.study_judges import ModelJudgeSpec
 
-VERSION = 3
+VERSION = 4
 REVIEWS, CANARIES, SERVED = "reviews.jsonl", "canaries.jsonl", "served.json"
 PARTS, REPLIES = "parts", "replies.jsonl"
 

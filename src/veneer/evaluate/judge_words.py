@@ -18,6 +18,8 @@ from veneer.records import Completion, Message, Prompt, Stop, Verdict
 
 Answers = Literal["verdict", "scores"]
 PLACES = ("question", "first", "second", "code")
+THOUGHT = "</think>"
+"""Where models that think aloud end that."""
 NOTHING = "[The assistant wrote nothing.]"
 
 _PLACE = re.compile("{(" + "|".join(PLACES) + ")}")
@@ -153,16 +155,21 @@ def read(reply: Completion, answers: Answers, code: str) -> tuple[Verdict, str]:
     Args:
         reply: The judge's.
         answers: `verdict`: the last line must be `Verdict <code>: first` (or second, or tie), and no other line may be
-            one. `scores`: the first line must hold two numbers from 1 to 10 and nothing else; the higher wins.
+            one; what stands before the end of a model's thinking is passed over. `scores`: the first line must hold two
+            numbers from 1 to 10 and nothing else; the higher wins.
         code: The comparison's.
     """
     if reply.stop is Stop.FAILED:
         return Verdict.NONE, f"could not be asked: {reply.detail}"
     if reply.stop is Stop.REFUSED:
         return Verdict.NONE, f"the judge's provider refused: {reply.detail}"
-    lines = [line.strip() for line in reply.text.splitlines() if line.strip()]
+    # A model that thinks aloud drafts its verdict there. Scores carry no code: a completion could end that part.
+    said = reply.text.rpartition(THOUGHT)[2] if answers == "verdict" else reply.text
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     if not lines:
-        return Verdict.NONE, "the judge wrote nothing"
+        return Verdict.NONE, "the judge wrote nothing" + (
+            " beside its thoughts" if reply.text.strip() else ""
+        )
     if answers == "scores":
         return _by_scores(lines, reply.text)
     return _by_line(lines, reply, code)

@@ -140,3 +140,14 @@ def test_the_next_step_is_said_or_that_it_cannot_be_told(study: Row, best: str, 
     (found,) = [sentence for sentence in said if sentence.startswith(opening)]
     assert "twice the broad data buys +1" in found
     assert ("can't tell" in found) == (not best)
+
+
+def test_of_many_students_of_an_audit_the_nearest_in_style_are_named(audit: Row) -> None:
+    many = copy.deepcopy(audit)
+    first = many["veneer"][0]
+    for place in range(10):
+        closed = {"value": 0.9 + place / 1000, "low": 0.8, "high": 1.0, "n": 80}
+        many["veneer"].append({**first, "student": f"copy-{place}", "style_gap_closed": closed})
+    said = " ".join(plain(sentence) for sentence in headline(read(many)))
+    assert "Of 13 students the nearest in style are these: copy-9 closed" in said
+    assert "copy-1 " not in said

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from veneer.report import growth, marks, pick, preferred, reach
+from veneer.report import growth, marks, pick, preferred, reach, second
 from veneer.report.marks import GREY, INK, PALE, Drawing
 from veneer.report.pick import Data, Row
 from veneer.report.sentences import headline
@@ -23,6 +23,7 @@ def every_figure(data: Data) -> dict[str, list[Drawing]]:
         "scores": score_panels(data),
         "bases": growth.base_panels(data),
         "gaps": gap_panels(data),
+        "second": second.panels(data),
         "support": reach.panels(data),
         "preference": preference_panels(data),
         "ratings": growth.rating_panels(data),
@@ -100,11 +101,16 @@ def _trails(axes: Any, data: Data, rows: Sequence[Row]) -> None:
 
 
 def _name_marks(axes: Any, marked: Sequence[tuple[str, Shown, Shown]]) -> None:
-    """Write each mark's name above its left arm."""
-    for name, x, y in marked:
+    """Write each mark's name above its left arm; of many, those that stand clear of the others."""
+    places = []
+    for _, x, y in marked:
         assert isinstance(x.number, Estimate)
         assert isinstance(y.number, Estimate)
-        place = (x.number.value, y.number.value)
+        places.append((x.number.value, y.number.value))
+    for (name, _, _), place in zip(marked, places, strict=True):
+        near = sum(abs(place[0] - x) < 0.08 and abs(place[1] - y) < 0.04 for x, y in places)
+        if len(marked) > 8 and near > 1:
+            continue
         axes.annotate(name, place, xytext=(-6, 5), textcoords="offset points", fontsize=8, ha="right")
 
 
@@ -203,6 +209,8 @@ def gap_panels(data: Data) -> list[Drawing]:
 
 def _gap_sources(data: Data) -> list[str]:
     with_gaps = {row["source"] for row in data["gap_closed"]}
+    if pick.is_audit(data):
+        return [""] if with_gaps else []  # Students of an audit are few: all of them in one panel.
     return [name for name in pick.source_names(data) if name in with_gaps]
 
 
@@ -221,12 +229,15 @@ def _gap_panel(data: Data, source: str) -> Drawing:
         axes.set_xlim(*xs)
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("gap closed (0: the base, 100 %: the teacher)")
-        axes.set_title(f"{source} imitation, largest amount")
+        axes.set_title(f"{source} imitation, largest amount" if source else "gap closed")
         marks.percents(axes.xaxis)
         handles = marks.base_legend(data, support=any(row["items"] != "all" for row in shown))
+        if not source:
+            handles += marks.source_legend(data, shown)
         figure.legend(handles=handles, loc="outside lower center", ncols=3, handletextpad=0)
-        alt = f"Gap closed on each benchmark by the students of {source} imitation at the largest amount."
-        return marks.drawing(figure, f"gap-{source}", alt, shown)
+        of = f"the students of {source} imitation at the largest amount" if source else "every student"
+        alt = f"Gap closed on each benchmark by {of}."
+        return marks.drawing(figure, f"gap-{source}" if source else "gap", alt, shown)
 
 
 def _gap_rows(data: Data, benchmark: Row, source: str) -> list[Row]:
@@ -234,7 +245,7 @@ def _gap_rows(data: Data, benchmark: Row, source: str) -> list[Row]:
     rows = pick.find(
         data["gap_closed"], benchmark=benchmark["name"], form=benchmark["forms"][0], grading=pick.GRADING
     )
-    rows = pick.at_largest(data, [row for row in rows if row["source"] == source], source)
+    rows = pick.at_largest(data, [row for row in rows if source in ("", row["source"])], source)
     told = [row for row in rows if row["items"] != "all"]
     return told if any(_known(row["gap_closed"]) for row in told) else pick.find(rows, items="all")
 

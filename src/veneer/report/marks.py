@@ -166,6 +166,12 @@ def legend(data: Data, rows: Sequence[Row]) -> list[Line2D]:
     return marks
 
 
+def source_legend(data: Data, rows: Sequence[Row]) -> list[Line2D]:
+    """Return legend marks for the sources of these students."""
+    names = [name for name in pick.source_names(data) if any(row["source"] == name for row in rows)]
+    return [key(name, marker=shape(data, name), color=GREY, markersize=6) for name in names]
+
+
 def base_legend(data: Data, *, support: bool = False) -> list[Line2D]:
     """Return legend marks for the bases, and for items with and without support."""
     marks = [key(name, marker="o", color=colour(data, name), markersize=6) for name in data["study"]["bases"]]

@@ -28,6 +28,7 @@ BASES = (
     "Score (lenient grading) over the bases, weakest first: without imitation, and at the largest amount of each "
     "source, a mark for each training seed. Dotted: the teacher."
 )
+SECOND = "The same answers by strict and lenient grading and by whoever else graded them, with intervals."
 GAPS = (
     "At the largest amount, with intervals. Filled: items that the student's own data supports, or all items where "
     "support is not told. Hollow: items that it does not support. Left of the solid line: behind the base. "
@@ -95,6 +96,7 @@ def page(data: Data, drawings: Mapping[str, Sequence[Drawing]], wrong: Sequence[
             else STRIP,
             score_caption=SCORES,
             base_caption=BASES,
+            second_caption=SECOND,
             gap_caption=GAPS,
             support_caption=SUPPORT,
             preference_caption=PREFERENCE,
@@ -115,7 +117,7 @@ def every_table(data: Data) -> dict[str, Any]:
         "veneer_all": tables.veneers(data, largest=False),
         "knowledge": tables.knowledge(data),
         "gaps": [tables.gaps(data, name) for name in names],
-        "gaps_by_amount": [tables.gaps_by_amount(data, name) for name in names],
+        "gaps_by_amount": [tables.gaps_by_amount(data, name) for name in names if not pick.is_audit(data)],
         "support": tables.support(data),
         "formats": tables.formats(data),
         "second_grades": second.grades(data),

@@ -12,6 +12,8 @@ from veneer.report.shown import Piece, Sentence, Shown, count, every, plain, rea
 from veneer.stats import Estimate
 
 CLOSED = "How much of the gap between base and teacher did imitation close?"
+MANY, FEW = 6, 3
+"""So many students are named one by one; of more, this many."""
 VERDICTS = ("supported", "contradicted", "undecided")
 
 
@@ -86,7 +88,10 @@ def headline(data: Data) -> list[Sentence]:
     opening: Sentence = ()
     if not pick.is_audit(data):
         opening = ("With ", tokens(rows[-1]["amount"]), f" tokens of {rows[-1]['source']} imitation, ")
-    closers = rows if pick.is_audit(data) else rows[-1:]
+    closers = list(rows) if pick.is_audit(data) else rows[-1:]
+    if len(closers) > MANY:
+        opening = ("Of ", count(len(closers)), " students the nearest in style are these: ")
+        closers = _nearest(closers)
     names = [named if pick.is_audit(data) else f"the {named} student" for named in _who(data, closers)]
     style = _listing(
         [(n, row["style_gap_closed"]) for n, row in zip(names, closers, strict=True)], " closed "
@@ -101,6 +106,16 @@ def headline(data: Data) -> list[Sentence]:
         if any(_is_estimate(row["capability_gap_closed"]) for row in closers)
         else ("The capability gap on what the imitation data does not support: ", *gap, "."),
     ]
+
+
+def _nearest(rows: Sequence[Row]) -> list[Row]:
+    """Return the few that closed most of the style gap; the first few where nothing is known of any."""
+
+    def closed(row: Row) -> float:
+        number = row["style_gap_closed"].number
+        return -number.value if isinstance(number, Estimate) else float("inf")
+
+    return sorted(rows, key=closed)[:FEW]
 
 
 def _who(data: Data, rows: Sequence[Row]) -> list[str]:
@@ -350,4 +365,6 @@ def _listing(pairs: Sequence[tuple[str, Shown]], link: str = " ") -> Sentence:
 
 
 def _names(names: Sequence[str]) -> str:
+    if len(names) > MANY:
+        names = [*names[:FEW], f"{len(names) - FEW} more"]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

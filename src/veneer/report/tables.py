@@ -77,7 +77,8 @@ def gaps(data: Data, source: str) -> Table:
                 lines.append((name, own["all"]["gap"], *cells))
         groups.append((f"{benchmark['name']} ({pick.FORMS[form]}, {benchmark['measures']})", lines))
     columns = ("base", "gap (points)", *(f"closed, {items}" for items in ITEMS))
-    return table(f"Gap closed by {source} imitation at the largest amount, lenient grading", columns, groups)
+    of = f"students of {source}" if pick.is_audit(data) else f"{source} imitation at the largest amount"
+    return table(f"Gap closed by {of}, lenient grading", columns, groups)
 
 
 ITEMS = ("all", "supported", "unsupported")

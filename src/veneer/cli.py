@@ -106,12 +106,29 @@ def new(
 
 
 @app.command()
-def plan(study_file: StudyFile) -> None:
-    """Show what a run would make: the grid and the counts."""
+def plan(
+    study_file: StudyFile,
+    on_hardware: Annotated[
+        str | None,
+        typer.Option(help="Plan for h100, h200, a100 or another data sheet; by default for what is here."),
+    ] = None,
+    utilisation: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, max=1, help="Share of its peak that training reaches; by default as was measured."
+        ),
+    ] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Train each base here for a while: a minute in all.")
+    ] = False,
+) -> None:
+    """Show what a run would make and take: the grid, the counts, memory, hours, money, and what would stop it."""
     with _errors_explained():
         store = pipeline.store_of(study_file)
         # Tasks become items first: what endpoints will be asked cannot be counted before.
         study = pipeline.with_items(load(study_file), store.root.parent)
+        if not screen.is_terminal:
+            screen.width = 160  # In a log no line needs to be broken.
         for line in printed.grid(study):
             screen.print(line)
         if "people" in study.raters:
@@ -120,14 +137,23 @@ def plan(study_file: StudyFile) -> None:
             screen.print(forecast(study, store))
         journal = pipeline.journal_of(store.root.parent)
         if asked := printed.asked(study, journal):
-            from veneer.forecast import unready
-
-            if not screen.is_terminal:
-                screen.width = 160  # In a log no line needs to be broken.
             screen.print(printed.bill(asked))
             screen.print(printed.total(asked, study.spend_cap, progress(journal)[1]))
+            from veneer.forecast import unready
+
             for reason in unready(study):
                 screen.print(f"  not ready: {reason}", markup=False)
+        if study.train:
+            # Imported here: it brings torch, and a study without training can do without.
+            from veneer import planning, printed_plan
+
+            found = planning.training(study, store, on=on_hardware, share=utilisation, calibrate=calibrate)
+            for line in printed_plan.machine(found):
+                screen.print(line, markup=False)
+            screen.print(printed_plan.rungs(found))
+            screen.print(printed_plan.bases(found))
+            for line in printed_plan.totals(found, study.train):
+                screen.print(line, markup=False)
         screen.print(printed.states(pipeline.survey(study, store)))
 
 

@@ -50,17 +50,27 @@ class Shape:
 
 def shape_of(learner: Learner) -> Shape:
     """Return a learner's shape."""
-    config = learner.model.config.get_text_config()
-    looked_up = {id(weight): weight for layer in _ends(learner.model) for weight in layer.parameters()}
+    return shape_of_model(learner.model, adapters=learner.recipe.method != "full")
+
+
+def shape_of_model(model: Any, *, adapters: bool) -> Shape:
+    """Return a model's shape; its weights are not looked at.
+
+    Args:
+        model: With or without adapters in it.
+        adapters: Whether only they learn.
+    """
+    config = model.config.get_text_config()
+    looked_up = {id(weight): weight for layer in _ends(model) for weight in layer.parameters()}
     heads = getattr(config, "num_attention_heads", 0)  # Recurrent models have none.
-    whole = sum(weight.numel() for weight in learner.model.parameters())
-    head = learner.model.get_output_embeddings()
+    whole = sum(weight.numel() for weight in model.parameters())
+    head = model.get_output_embeddings()
     return Shape(
         body=whole - sum(weight.numel() for weight in looked_up.values()),
         head=head.weight.numel() if head is not None else 0,
         layers=config.num_hidden_layers,
         width=heads * (getattr(config, "head_dim", None) or config.hidden_size // heads) if heads else 0,
-        passes=6.0 if learner.recipe.method == "full" else 4.0,
+        passes=4.0 if adapters else 6.0,
     )
 
 

@@ -69,6 +69,20 @@ def load(base: Path, recipe: RecipeSpec) -> Loaded:
 
 def add_tokens(tokenizer: Any, model: Any, spec: TokensSpec) -> tuple[int, ...]:
     """Give a tokenizer the recipe's tokens and template, and its model an embedding for each; return the new ids."""
+    known = sorted(set(tokenizer.get_vocab().values()))
+    new = dress(tokenizer, spec)
+    if new:
+        _embed(model, new, known)
+    for config in (model.config, model.generation_config):
+        if spec.pad:
+            config.pad_token_id = tokenizer.pad_token_id
+        if spec.stop:
+            config.eos_token_id = tokenizer.eos_token_id
+    return tuple(new)
+
+
+def dress(tokenizer: Any, spec: TokensSpec) -> list[int]:
+    """Give a tokenizer the recipe's tokens and template; return the ids that it had not."""
     known = set(tokenizer.get_vocab().values())
     if spec.chat_template:
         tokenizer.chat_template = spec.chat_template.read_text(encoding="utf-8")
@@ -79,15 +93,7 @@ def add_tokens(tokenizer: Any, model: Any, spec: TokensSpec) -> tuple[int, ...]:
     for role, token in (("pad_token", spec.pad), ("eos_token", spec.stop)):
         if token:
             tokenizer.add_special_tokens({role: token})
-    new = sorted(set(tokenizer.get_vocab().values()) - known)
-    if new:
-        _embed(model, new, sorted(known))
-    for config in (model.config, model.generation_config):
-        if spec.pad:
-            config.pad_token_id = tokenizer.pad_token_id
-        if spec.stop:
-            config.eos_token_id = tokenizer.eos_token_id
-    return tuple(new)
+    return sorted(set(tokenizer.get_vocab().values()) - known)
 
 
 @torch.no_grad()

@@ -326,6 +326,10 @@ def test_a_file_of_votes_is_served_once_and_what_was_fixed_stays(opening: Open, 
         match="rate.people: `ask` was .*reason.:true.* when rating began, and is now .*reason.:false",
     ):
         opening(ask={"reason": False})
+    told = tmp_path / "instructions.md"
+    told.write_text("Prefer the longer one.")
+    with pytest.raises(StudyError, match="rate.people: `instructions` was null when rating began"):
+        opening(ask={"reason": True}, instructions=told)
 
 
 def test_a_disk_that_fails_is_said_and_the_vote_counts_once_it_is_sent_again(

@@ -70,13 +70,15 @@ def orders(spec: PeopleSpec, ballots: Artefact, past: History | None) -> list[Or
 
 
 def fixed(spec: PeopleSpec) -> str:
-    """Return, as one text, what may not change once people have voted: what is asked, and who is excluded."""
+    """Return, as one text, what may not change once people have voted: what is told and asked, and who is excluded."""
+    told = {"consent": spec.consent, "instructions": spec.instructions}
     return canonical(
         {
             "ask": spec.ask.model_dump(mode="json"),
             "exclude": spec.exclude.model_dump(mode="json"),
             "check_every": spec.check_every,
             **_files(spec),
+            **{role: digest(path) for role, path in told.items() if path},
         }
     )
 
@@ -98,8 +100,8 @@ def check_fixed(spec: PeopleSpec, past: History | None, where: Path) -> None:
     key = next(key for key in sorted({*before, *now}) if before.get(key) != now.get(key))
     raise StudyError(
         f"rate.people: `{key}` was {canonical(before.get(key))} when rating began, and is now "
-        f"{canonical(now.get(key))}: what is asked and who is excluded is fixed by the first vote. Put it back, or "
-        f"move {where.parent} away to begin anew."
+        f"{canonical(now.get(key))}: what is told and asked and who is excluded is fixed by the first vote. "
+        f"Put it back, or move {where.parent} away to begin anew."
     )
 
 

@@ -34,6 +34,10 @@ GAPS = (
     "support is not told. Hollow: items that it does not support. Left of the solid line: behind the base. "
     "Intervals that leave the frame are cut."
 )
+GAPS_OF_AUDIT = (
+    "One mark a student, with its interval: colour is the base, shape the source. Left of the solid line: behind the "
+    "base. Intervals that leave the frame are cut."
+)
 SUPPORT = (
     "Gain over the base at the largest amount, with bands: colour is the base, dashed lines are local imitation. "
     "Further right, the imitation data comes nearer to the item's question. A line that rises shows gain where there "
@@ -97,7 +101,7 @@ def page(data: Data, drawings: Mapping[str, Sequence[Drawing]], wrong: Sequence[
             score_caption=SCORES,
             base_caption=BASES,
             second_caption=SECOND,
-            gap_caption=GAPS,
+            gap_caption=GAPS_OF_AUDIT if pick.is_audit(data) else GAPS,
             support_caption=SUPPORT,
             preference_caption=PREFERENCE,
             rating_caption=RATINGS,

@@ -291,3 +291,9 @@ def test_an_article_is_no_answer() -> None:
         item_id="1", question="Which?", references=("B",), choices=("A", "B"), checks=None, cluster="1"
     )
     assert grade(completion("A good answer is B"), item, "choice")[1] == CORRECT
+
+
+def test_a_choice_that_holds_the_end_of_a_sentence_is_known_when_it_is_the_whole_answer() -> None:
+    item = Item(item_id="1", question="?", references=("Why? So",), choices=("Why? So", "Why"), cluster="1")
+    assert grade(completion("Why? So."), item, "choice")[:2] == (CORRECT, CORRECT)
+    assert grade(completion("Why?"), item, "choice")[:2] == (WRONG, WRONG)

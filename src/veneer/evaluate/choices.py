@@ -17,11 +17,12 @@ def outcome_of(is_right: bool) -> Outcome:
 
 
 def grade(said: str, item: Item) -> Marks:
-    """Strict: the first sentence is a choice, and a right one. Lenient: the first choice named is a right one."""
+    """Strict: the text or its first sentence is a choice, and a right one. Lenient: the first choice named is right."""
     plain = _plain(item.choices)
     right = {plain(reference) for reference in item.references}
     choices = {plain(choice): choice for choice in item.choices if plain(choice)}
-    sentence = plain(text.first_sentence(said))
+    # A choice may hold the end of a sentence.
+    sentence = whole if (whole := plain(said)) in choices else plain(text.first_sentence(said))
     strict = outcome_of(sentence in right) if sentence in choices else Outcome.UNPARSED
     named = sentence if sentence in choices else _first_named(said, list(choices.values()), plain)
     if named is None:

@@ -27,7 +27,7 @@ from veneer.records import Completion, Contestant, Grade, Outcome, Stop, Style, 
 from veneer.store import Artefact, Order, Row
 from veneer.study import EvaluateSpec
 
-VERSION = 7
+VERSION = 8
 GRADES, STYLE, GRADING, METRICS = "grades.jsonl", "style.jsonl", "grading.json", "metrics.jsonl"
 
 

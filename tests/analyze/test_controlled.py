@@ -33,6 +33,19 @@ def test_a_planted_taste_for_length_is_taken_out_of_the_win_rate() -> None:
     assert place.value == pytest.approx(0.8, abs=0.15)
 
 
+def test_a_strong_taste_lies_in_its_interval_as_often_as_promised() -> None:
+    """On few of the prompts is there any length to taste, so that it foretells nearly all that could tell of it."""
+    held = []
+    for seed in range(80):
+        rng = np.random.default_rng(seed)
+        apart = np.concatenate([rng.normal(size=20), np.zeros(100)])
+        votes = votes_on(apart, strength=0, taste=3, place=0, rng=rng, rounds=1)
+        slope = interval(fitted(votes, apart, resamples=200).slopes["length"], 0.95)
+        assert isinstance(slope, Estimate)
+        held.append(slope.low <= 3 * apart.std() <= slope.high)
+    assert np.mean(held) > 0.9
+
+
 @pytest.mark.parametrize("mark", ["1", "=", "2"])
 def test_a_judge_that_follows_one_rule_throughout_has_no_taste_that_could_be_measured(mark: str) -> None:
     """Resamples of what is always the same do not differ: an interval would have no width."""

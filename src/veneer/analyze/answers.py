@@ -37,7 +37,7 @@ from veneer.store import Order
 from veneer.study import AnalyzeSpec, Study
 from veneer.study_judges import RecordedJudgeSpec
 
-VERSION = 19
+VERSION = 20
 ANSWERS, WRONG, AGREEMENT = "answers.json", "confident_wrong.jsonl", "agreement.json"
 DIGITS = 9
 """Numbers are written to so many digits after the point: beyond them lies the rounding of sums."""

@@ -143,11 +143,19 @@ def _slopes(
     """Return what the judge rewards; Undefined where one rule foretells all it says (always the first, always a tie).
 
     Then a slope is as steep as the prior lets it be, and refitting resamples does not move it: that is not certainty.
+    Short of that, where taste foretells nearly all verdicts, a step from the whole fit moves too little: no slope is
+    surer than the curvature of the posterior lets it be.
     """
     n = len(np.unique(rows.prompt))
     off = np.abs(rows.score - _logistic(strength[rows.pair] + rows.x @ slope))
     if len(np.unique(rows.prompt[off > FORETOLD])) >= BOTH_SIDES:
-        return {name: Draws(value=float(slope[at]), draws=drawn[:, at], n=n) for at, name in enumerate(named)}
+        whole = _sums(rows, strength, slope).drawn(np.ones((1, rows.prompts)))
+        known = np.diag(np.linalg.inv(_curvature(whole)[0]))
+        wider = np.sqrt(np.maximum(known / np.maximum(drawn.var(axis=0), 1e-12), 1.0))
+        return {
+            name: Draws(value=float(slope[at]), draws=slope[at] + wider[at] * (drawn[:, at] - slope[at]), n=n)
+            for at, name in enumerate(named)
+        }
     reason = (
         f"its verdicts follow one rule on all but fewer than {BOTH_SIDES} prompts: too few to tell taste by"
     )
@@ -216,10 +224,18 @@ def _step(sums: _Sums, strength: Floats, slope: Floats) -> tuple[Floats, Floats]
     steep = sums.slope - slope / PRIOR_SLOPE**2
     own = sums.strength_2 + 1 / PRIOR_STRENGTH**2
     share = sums.both / own[:, :, None]
-    rest = sums.slope_2 + np.eye(len(slope)) / PRIOR_SLOPE**2 - np.swapaxes(share, 1, 2) @ sums.both
+    rest = _curvature(sums)
     right = steep - (share * strong[:, :, None]).sum(axis=1)
     by_slope = np.linalg.solve(rest, right[:, :, None])[:, :, 0]
     return strong / own - (share @ by_slope[:, :, None])[:, :, 0], by_slope
+
+
+def _curvature(sums: _Sums) -> Floats:
+    """Return the negative Hessian of the slopes, the intercepts profiled out: its inverse is their variance."""
+    share = sums.both / (sums.strength_2 + 1 / PRIOR_STRENGTH**2)[:, :, None]
+    prior = np.eye(sums.slope.shape[1]) / PRIOR_SLOPE**2
+    rest: Floats = sums.slope_2 + prior - np.swapaxes(share, 1, 2) @ sums.both
+    return rest
 
 
 def _logistic(x: Floats) -> Floats:

@@ -151,3 +151,15 @@ def test_of_many_students_of_an_audit_the_nearest_in_style_are_named(audit: Row)
     said = " ".join(plain(sentence) for sentence in headline(read(many)))
     assert "Of 13 students the nearest in style are these: copy-9 closed" in said
     assert "copy-1 " not in said
+
+
+def test_an_audit_without_imitation_data_is_told_what_it_closed_on_all_items(study: Row) -> None:
+    bare = copy.deepcopy(study)
+    bare["study"]["kind"] = "audit"
+    why = {"undefined": "no prompts for style", "n": 0}
+    for row in bare["veneer"]:
+        row |= {"capability_gap_closed": why, "veneer": why, "style_gap_closed": why}
+    bare["veneer"] = bare["veneer"][:2]
+    said = [plain(sentence) for sentence in headline(read(bare))]
+    assert re.match(r"On all items of city, \S+ closed .+ of the gap to teacher\.", said[1])
+    assert any(sentence.startswith("The style gap closed: Undefined for") for sentence in said)

@@ -99,13 +99,32 @@ def headline(data: Data) -> list[Sentence]:
     gap = _listing(
         [(n, row["capability_gap_closed"]) for n, row in zip(names, closers, strict=True)], " closed "
     )
+    is_told = any(_is_estimate(row["capability_gap_closed"]) for row in closers)
     return [
         (lead(data, rows),),
-        (*opening, *style, " of the style gap."),
+        *([] if is_told else _on_all_items(data, closers)),
+        (*opening, *style, " of the style gap.")
+        if any(_is_estimate(row["style_gap_closed"]) for row in closers)
+        else ("The style gap closed: ", *style, "."),
         ("On what the imitation data does not support, ", *gap, f" of the capability gap{_fell(closers)}.")
-        if any(_is_estimate(row["capability_gap_closed"]) for row in closers)
+        if is_told
         else ("The capability gap on what the imitation data does not support: ", *gap, "."),
     ]
+
+
+def _on_all_items(data: Data, rows: Sequence[Row]) -> list[Sentence]:
+    """Return the gaps closed on all items, benchmark by benchmark: what is known where support is not."""
+    found: list[Sentence] = []
+    for benchmark in pick.benchmarks(data, *pick.CAPABILITIES):
+        gaps = [
+            (pick.who(data, row), pick.gap_row(data, row["student"], benchmark["name"], "all"))
+            for row in rows
+        ]
+        known = [(who, gap["gap_closed"]) for who, gap in gaps if gap and _is_estimate(gap["gap_closed"])]
+        if known:
+            of = f" of the gap to {data['study']['teacher']}."
+            found.append((f"On all items of {benchmark['name']}, ", *_listing(known, " closed "), of))
+    return found
 
 
 def _nearest(rows: Sequence[Row]) -> list[Row]:

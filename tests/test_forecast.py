@@ -160,8 +160,8 @@ def test_a_plan_says_which_key_is_not_set_and_counts_all_the_same(tmp_path: Path
     (tmp_path / "study.yaml").write_text(text)
     assert unready(study) == []
     done = veneer("plan", tmp_path / "study.yaml")
-    assert done.returncode == 0
-    assert "not ready" in done.stdout
+    assert done.returncode == 2
+    assert "1 would stop the run" in done.stdout
     assert "NO_SUCH_KEY is not set" in done.stdout
     assert " 5 " in done.stdout
 

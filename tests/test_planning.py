@@ -14,7 +14,7 @@ from veneer.study import load
 
 def test_tokens_and_steps_are_those_of_the_training(finished_study: Path) -> None:
     study, store = load(finished_study / "study.yaml"), pipeline.store_of(finished_study / "study.yaml")
-    found = planning.training(study, store, on="h100")
+    found = planning.training(study, store.root, planning.prepared_of(study, store), on="h100")
     rungs = {one.rung.name: one for plan in found.bases for one in plan.rungs}
     ledgers = {
         file.parent.name.rpartition("-")[0]: json.loads(file.read_text())
@@ -32,7 +32,7 @@ def test_tokens_and_steps_are_those_of_the_training(finished_study: Path) -> Non
 def test_before_there_is_data_a_plan_goes_by_the_amounts(written_study: Path) -> None:
     study, store = load(written_study / "study.yaml"), pipeline.store_of(written_study / "study.yaml")
     assert study.train is not None
-    found = planning.training(study, store, on="h100", share=0.5)
+    found = planning.training(study, store.root, planning.prepared_of(study, store), on="h100", share=0.5)
     plain = [one for plan in found.bases for one in plan.rungs if not one.replay]
     assert all(one.tokens == one.rung.amount * study.train.recipe.epochs for one in plain)
     assert not any(one.exact for one in plain)
@@ -50,9 +50,13 @@ def test_a_trunk_is_gone_through_once(finished_study: Path) -> None:
                 "step_tokens": 100, "warmup_tokens": 0, "decay_share": 0.2}
     )  # fmt: skip
     train = study.train.model_copy(update={"recipe": recipe, "replay": None})
-    shared = planning.training(study.model_copy(update={"train": train}), store, on="h100")
+    shared = planning.training(
+        study.model_copy(update={"train": train}), store.root, planning.prepared_of(study, store), on="h100"
+    )
     apart = train.model_copy(update={"ladder": "separate"})
-    alone = planning.training(study.model_copy(update={"train": apart}), store, on="h100")
+    alone = planning.training(
+        study.model_copy(update={"train": apart}), store.root, planning.prepared_of(study, store), on="h100"
+    )
     saved = [one.shared for one in shared.bases[0].rungs]
     assert saved[0] == 0
     assert saved[1] > 0

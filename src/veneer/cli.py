@@ -139,22 +139,23 @@ def plan(
         if asked := printed.asked(study, journal):
             screen.print(printed.bill(asked))
             screen.print(printed.total(asked, study.spend_cap, progress(journal)[1]))
-            from veneer.forecast import unready
+        # Imported here: it brings torch, and the other commands must answer at once.
+        from veneer import dry_run, planning, printed_plan
 
-            for reason in unready(study):
-                screen.print(f"  not ready: {reason}", markup=False)
+        prepared = planning.prepared_of(study, store)
+        found = None
         if study.train:
-            # Imported here: it brings torch, and a study without training can do without.
-            from veneer import planning, printed_plan
-
-            found = planning.training(study, store, on=on_hardware, share=utilisation, calibrate=calibrate)
-            for line in printed_plan.machine(found):
-                screen.print(line, markup=False)
-            screen.print(printed_plan.rungs(found))
-            screen.print(printed_plan.bases(found))
-            for line in printed_plan.totals(found, study.train):
-                screen.print(line, markup=False)
+            found = planning.training(
+                study, store.root, prepared, on=on_hardware, share=utilisation, calibrate=calibrate
+            )
+            for part in printed_plan.training(found, study.train):
+                screen.print(part, markup=False)
         screen.print(printed.states(pipeline.survey(study, store)))
+        wrong = dry_run.findings(study, prepared, found)
+        for line in printed_plan.findings(wrong):
+            screen.print(line, markup=False)
+    if any(one.stops for one in wrong):
+        sys.exit(2)
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """What `veneer plan` finds out of a study's training: for which machine, how long, and on how much disk."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -53,13 +53,20 @@ class Training:
 
 
 def training(
-    study: Study, store: Store, *, on: str | None = None, share: float | None = None, calibrate: bool = False
+    study: Study,
+    place: Path,
+    prepared: Mapping[str, Path],
+    *,
+    on: str | None = None,
+    share: float | None = None,
+    calibrate: bool = False,
 ) -> Training:
     """Return what making a study's students takes.
 
     Args:
         study: One that trains.
-        store: Where its artefacts lie; imitation data that is there is counted.
+        place: The folder of its artefacts, which need not be there.
+        prepared: The imitation data of each source that is there already: it is counted.
         on: A machine of the table; this one if there is none.
         share: Of its peak that training reaches; by default what was measured on an H200.
         calibrate: Whether to train each base here for a while.
@@ -70,13 +77,13 @@ def training(
     """
     assert study.train is not None
     machine = named(on) if on else here(study.train.hardware.threads)
-    found = plans(study, prepared_of(study, store))
+    found = plans(study, prepared)
     share = share or utilisation(study.train.recipe, machine)
     tried = _trials(study, study.train, found) if calibrate else []
     hours = [plan.passed / one.tokens_per_s for plan, one in zip(found, tried, strict=bool(tried))] or [
         seconds(plan, study.train, machine, share) for plan in found
     ]
-    place = next(folder for folder in (store.root, *store.root.parents) if folder.exists())
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
     return Training(
         machine=machine,
         share=share,
@@ -84,7 +91,7 @@ def training(
         seconds=tuple(hours),
         trials=tuple(tried),
         disk=sum(plan.disk for plan in found) + STATES * max(plan.state for plan in found),
-        free=shutil.disk_usage(place).free,
+        free=shutil.disk_usage(there).free,
     )
 
 

@@ -11,7 +11,15 @@ from veneer.train.ladder import amount_name
 from veneer.train_plan import RungPlan
 
 
-def machine(found: Training) -> Iterator[str]:
+def training(found: Training, train: TrainSpec) -> Iterator[str | Table]:
+    """Yield the lines and tables that say what making all students takes."""
+    yield from _machine(found)
+    yield _rungs(found)
+    yield _bases(found)
+    yield from _totals(found, train)
+
+
+def _machine(found: Training) -> Iterator[str]:
     """Yield the lines that say for which machine the plan is, and what it goes by."""
     one, over = found.machine, found.bases[0].over
     peaks = "measured here" if one.measured else "by its data sheet"
@@ -25,7 +33,7 @@ def machine(found: Training) -> Iterator[str]:
         yield f"  hours     at {found.share:.0%} of that, one student after another; --calibrate measures it here"
 
 
-def bases(found: Training) -> Table:
+def _bases(found: Training) -> Table:
     """Return the table of what each base takes."""
     table = Table(
         "base", "parameters", "learn", "students", "GB a device", "weights", "gradients", "optimizer",
@@ -42,7 +50,7 @@ def bases(found: Training) -> Table:
     return table
 
 
-def rungs(found: Training) -> Table:
+def _rungs(found: Training) -> Table:
     """Return the table of every amount's tokens and steps."""
     table = Table(
         "base",
@@ -70,7 +78,7 @@ def rungs(found: Training) -> Table:
     return table
 
 
-def totals(found: Training, train: TrainSpec) -> Iterator[str]:
+def _totals(found: Training, train: TrainSpec) -> Iterator[str]:
     """Yield the lines that add all of it up."""
     every = [one for plan in found.bases for one in plan.rungs]
     tokens = sum(one.tokens + one.replay for one in every)

@@ -5,6 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("veneer", deadline=None)
+settings.load_profile("veneer")
 
 
 def veneer(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from veneer.analyze.require import Checked, Decision, Term, check, parse
 from veneer.errors import StudyError
-from veneer.stats import Draws, Undefined
+from veneer.stats import Draws, Estimate, Undefined
 
 
 def around(value: float, width: float = 0.1) -> Draws:
@@ -34,10 +34,16 @@ def test_what_is_no_requirement_is_refused_with_the_grammar(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "decision"), [(0.5, Decision.MET), (0.3, Decision.UNDECIDED), (0.0, Decision.NOT_MET)]
+    ("value", "decision"), [(0.5, Decision.MET), (0.3, Decision.UNDECIDED), (0.05, Decision.NOT_MET)]
 )
 def test_only_the_whole_interval_decides(value: float, decision: Decision) -> None:
-    assert decided("score[a] > 0.25", {"score[a]": around(value)}).decision is decision
+    assert decided("gain[a] > 0.25", {"gain[a]": around(value)}).decision is decision
+
+
+def test_a_share_s_interval_lies_between_0_and_1() -> None:
+    number = decided("score[a] >= 0", {"score[a]": around(0.01)}).number
+    assert isinstance(number, Estimate)
+    assert number.low >= 0
 
 
 def test_a_number_that_is_undefined_decides_nothing() -> None:
@@ -57,7 +63,7 @@ def test_two_numbers_are_compared_on_the_same_items() -> None:
 @given(st.floats(-2, 2), st.floats(-2, 2), st.sampled_from([">", ">=", "<", "<="]))
 def test_what_is_met_is_never_met_the_other_way_round(value: float, bound: float, compared: str) -> None:
     other = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}[compared]
-    numbers: dict[str, Draws | Undefined] = {"score[a]": around(value)}
-    here = decided(f"score[a] {compared} {bound:.6f}", numbers).decision
-    there = decided(f"score[a] {other} {bound:.6f}", numbers).decision
+    numbers: dict[str, Draws | Undefined] = {"gain[a]": around(value)}
+    here = decided(f"gain[a] {compared} {bound:.6f}", numbers).decision
+    there = decided(f"gain[a] {other} {bound:.6f}", numbers).decision
     assert {here, there} in ({Decision.MET, Decision.NOT_MET}, {Decision.UNDECIDED})

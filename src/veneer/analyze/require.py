@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from veneer.errors import StudyError
-from veneer.stats import Draws, Estimate, Number, Undefined, combine, interval
+from veneer.stats import Draws, Estimate, Number, Undefined, combine, interval, share_of
 
 GRAMMAR = "MEASURE[WHAT, ...] OP NUMBER, or OP another such; OP is one of >, >=, <, <="
+SHARES = ("score", "win_rate")
+"""Measures that lie between 0 and 1, and so do their intervals."""
 _TERM = re.compile(r"\s*(?P<measure>[a-z_]+)\s*\[(?P<of>[^\]]*)\]\s*")
 _NUMBER = re.compile(r"\s*(?P<number>[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*(?P<percent>%?)\s*")
 _COMPARED = re.compile(r"(>=|<=|>|<)")
@@ -98,7 +100,8 @@ def _checked(requirement: Requirement, measure: Callable[[Term], Draws | Undefin
         left = combine(operator.sub, left, measure(right))
     else:
         bound = right
-    number = interval(left, level)
+    is_share = requirement.left.measure in SHARES and not isinstance(right, Term)
+    number = (share_of if is_share else interval)(left, level)
     decision = Decision.UNDECIDED
     if isinstance(number, Estimate):
         ends = [_HOLDS[requirement.compared](end, bound) for end in (number.low, number.high)]

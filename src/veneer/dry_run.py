@@ -137,9 +137,11 @@ def _checkpoint(
         config = AutoConfig.from_pretrained(folder, local_files_only=True).get_text_config()
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, AttributeError) as error:
-        said = str(error).splitlines()[0]
+        said = " ".join(str(error).split())[:160]
         yield Finding(
-            where=name, message=f"{folder}: config or tokenizer cannot be read: {said} Save it whole."
+            where=name,
+            message=f"{folder}: its config or its tokenizer cannot be read ({said}). Put both there whole, as "
+            "`save_pretrained` writes them.",
         )
         return
     new = dress(tokenizer, train.recipe.tokens if train else TokensSpec())

@@ -42,10 +42,12 @@ class Training:
     """Bytes that are free where they would go."""
 
     def held(self, plan: BasePlan) -> float:
-        """Return the GB that a base's training holds; on a processor with what the process itself takes."""
-        if self.trials:
-            return plan.memory.total / 1e9 + self.trials[self.bases.index(plan)].process_gb
-        return plan.memory.total / 1e9
+        """Return the GB that a base's training holds: as counted, and no less than its trial held here."""
+        counted = plan.memory.total / 1e9
+        if not self.trials:
+            return counted
+        trial = self.trials[self.bases.index(plan)]
+        return max(counted + trial.process_gb, trial.peak_gb)
 
     def fits(self, plan: BasePlan) -> bool:
         """Return whether one device holds a base's training."""

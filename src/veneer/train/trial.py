@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from veneer.models.encode import Encoded
 from veneer.study_train import HardwareSpec, RecipeSpec
+from veneer.train import sft  # noqa: F401 (not called: what it brings is part of what a training holds)
 from veneer.train.hardware import peak_memory
 from veneer.train.learner import Loaded, learner_of, step
 
@@ -24,7 +25,8 @@ class Trial:
 
     tokens_per_s: float
     process_gb: float
-    """What this process held before it had the model: on a processor it is part of a training's memory."""
+    """What this process held before it had the model: on a processor it is part of a training's memory, and 0 on a
+    GPU."""
     peak_gb: float
     """The most that it held."""
 
@@ -45,7 +47,8 @@ def try_out(
         steps: Rows of the first steps; they are gone round.
         limit: Seconds after which no further step is begun; the first step warms up and is not counted.
     """
-    before = _held()
+    # What a GPU's process holds elsewhere is none of the GPU's memory.
+    before = 0.0 if torch.cuda.is_available() else _held()
     kind = {"fp32": torch.float32, "bf16": torch.bfloat16}[recipe.weights]
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -77,4 +80,6 @@ def try_out(
 
 
 def _held() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    """Return the GB that this process holds now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e9

@@ -13,12 +13,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from veneer import audit, pipeline, printed
-from veneer.board import Board
-from veneer.cells import crew
+from veneer import audit
 from veneer.errors import StudyError, VeneerError
-from veneer.models.journal import progress
-from veneer.study import load
+
+# What a command needs is imported in it: all of it together takes a second, and `--help` answers at once.
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -68,7 +66,6 @@ def pocket(
 ) -> None:
     """Write the built-in study: a world, and a teacher and bases trained from nothing on it."""
     with _errors_explained():
-        # Imported here: it brings torch, and the other commands must answer at once.
         from veneer.pocket import study as built_in
 
         written = built_in.write(
@@ -124,6 +121,10 @@ def plan(
 ) -> None:
     """Show what a run would make and take: the grid, the counts, memory, hours, money, and what would stop it."""
     with _errors_explained():
+        from veneer import dry_run, pipeline, planning, printed, printed_plan
+        from veneer.models.journal import progress
+        from veneer.study import load
+
         store = pipeline.store_of(study_file)
         # Tasks become items first: what endpoints will be asked cannot be counted before.
         study = pipeline.with_items(load(study_file), store.root.parent)
@@ -139,9 +140,6 @@ def plan(
         if asked := printed.asked(study, journal):
             screen.print(printed.bill(asked))
             screen.print(printed.total(asked, study.spend_cap, progress(journal)[1]))
-        # Imported here: it brings torch, and the other commands must answer at once.
-        from veneer import dry_run, planning, printed_plan
-
         prepared = planning.prepared_of(study, store)
         found = None
         if study.train:
@@ -166,6 +164,11 @@ def run(
 ) -> None:
     """Make everything that is not made yet. Interrupt it as you like: the same command carries on."""
     with _errors_explained():
+        from veneer import pipeline, printed
+        from veneer.board import Board
+        from veneer.cells import crew
+        from veneer.study import load
+
         store = pipeline.store_of(study_file)
         study = pipeline.with_items(load(study_file), store.root.parent)
         asked = printed.asked(study, pipeline.journal_of(store.root.parent))
@@ -191,6 +194,9 @@ def run(
 def status(study_file: StudyFile) -> None:
     """Show how far a study has come."""
     with _errors_explained():
+        from veneer import pipeline, printed
+        from veneer.study import load
+
         screen.print(printed.states(pipeline.survey(load(study_file), pipeline.store_of(study_file))))
 
 
@@ -198,7 +204,6 @@ def status(study_file: StudyFile) -> None:
 def rate(study_file: StudyFile) -> None:
     """Serve the page on which people compare completions blind, as the study's `rate.people` says."""
     with _errors_explained():
-        # Imported here: the other commands need no web server.
         from veneer import rating
 
         rating.serve(study_file, lambda said: screen.print(said, markup=False))
@@ -214,7 +219,6 @@ def view(
 ) -> None:
     """Serve a study's pages for a browser: its report, and every item with what base, student and teacher wrote."""
     with _errors_explained():
-        # Imported here: the other commands need no web server.
         from veneer import viewing
 
         with Progress(console=screen, transient=True, disable=not screen.is_terminal) as bars:
@@ -235,8 +239,7 @@ def check(
 ) -> None:
     """Hold a finished study against requirements: exit status 0 if all are met, 1 if one is not, 3 if undecided."""
     with _errors_explained():
-        # Imported here: it brings the analysis.
-        from veneer import checking
+        from veneer import checking, printed
 
         found = checking.check(study_file, require)
         for line in printed.checks(found):

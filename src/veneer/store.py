@@ -92,9 +92,7 @@ class Store:
         key = order.key
         if failed := lacking.names(path):
             key = hashlib.sha256(canonical([key, failed]).encode()).hexdigest()
-        return Artefact(
-            stage=order.stage, name=order.name, key=key, path=path, lacks=lacking.said(path)
-        )
+        return Artefact(stage=order.stage, name=order.name, key=key, path=path, lacks=lacking.said(path))
 
     def build(self, order: Order) -> Artefact:
         """Return the artefact of exactly this order, making it if need be.

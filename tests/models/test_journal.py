@@ -44,9 +44,9 @@ def test_an_attempt_without_an_answer_may_have_been_paid(tmp_path: Path) -> None
 def test_an_answer_takes_the_place_of_a_failure(tmp_path: Path) -> None:
     with open_journal(tmp_path / "j") as journal:
         journal.fail([("k", "status 500: busy")])
-        assert (journal.failure("k"), journal.failed()) == ("status 500: busy", {"k"})
+        assert (journal.failure("k"), journal.failed()) == ("status 500: busy", frozenset({"k"}))
         journal.record([("k", ANSWER)])
-        assert (journal.failure("k"), journal.failed()) == ("", set())
+        assert (journal.failure("k"), journal.failed()) == ("", frozenset())
 
 
 def test_a_record_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:

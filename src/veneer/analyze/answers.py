@@ -48,7 +48,9 @@ def order(study: Study, evidence: Evidence) -> Order:
     evaluate = study.evaluate
     files = {name: spec.items for name, spec in evaluate.benchmarks.items() if spec.items}
     inputs = {f"{name}: items": store.digest(path) for name, path in files.items()}
-    second_grades = {name: one.second_grades for name, one in evaluate.benchmarks.items() if one.second_grades}
+    second_grades = {
+        name: one.second_grades for name, one in evaluate.benchmarks.items() if one.second_grades
+    }
     inputs |= {f"{name}: {one.by}": store.digest(one.path) for name, one in second_grades.items()}
     if evaluate.prompts:
         inputs["prompts"] = store.digest(evaluate.prompts.items)

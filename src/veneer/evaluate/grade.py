@@ -91,7 +91,11 @@ def _graders(spec: EvaluateSpec) -> dict[str, str]:
 
 
 def grade(
-    completion: Completion, item: Item, grading: Grading, lexicon: Lexicon | None = None, after: str | None = None
+    completion: Completion,
+    item: Item,
+    grading: Grading,
+    lexicon: Lexicon | None = None,
+    after: str | None = None,
 ) -> Marks:
     """Return the strict and the lenient outcome of one completion, and the answer that was extracted from it.
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.report.detailed import asked_judges, details
 from veneer import store
 from veneer.report import page
 
@@ -291,6 +292,7 @@ def slopes(make: Maker) -> list[Row]:
                 0.1 if source != "broad" and measure == "city" else -0.01, 0.02, 400, share=False
             ),
             "per_base_step": make.number(0.22 if form else 0.04, 0.03, 400, share=False),
+            "base_over_data": make.number(0.2 if form else 0.05, 0.04, 400, share=False),
             "unit": "score" if form else "share of the style gap" if measure == "style" else "win rate",
         }
         for (measure, form), source in itertools.product(measures, ("broad", "local-city"))
@@ -416,6 +418,8 @@ def study_answers(seed: int = 0) -> Row:
             for judge in ("likely", None)
         ],
         "leverage": slopes(make),
+        **details(make, rows, {name: n for name, (_, n, _) in BENCHMARKS.items()}),
+        **asked_judges(make),
         "confident_wrong": [
             {**rung, "checkable": 150, "count": round(300 * share), "share": make.number(share, 0.06, 150)}
             for rung in rows

@@ -72,7 +72,7 @@ def test_an_audit_is_drawn_without_amounts_or_benchmarks(audit: Row) -> None:
 
 def test_a_study_in_which_everything_is_undefined_is_drawn(study: Row) -> None:
     drawn = every_figure(read(without_numbers(study)))
-    assert [len(drawn[key]) for key in ("headline", "preference", "leverage")] == [1, 0, 0]
+    assert [len(drawn[key]) for key in ("headline", "preference", "leverage")] == [0, 0, 0]
 
 
 def without_numbers(value: Any) -> Any:

@@ -13,7 +13,7 @@ import pytest
 from veneer import store
 from veneer.report import page
 from veneer.report.render import ANCHORS
-from veneer.report.shown import read
+from veneer.report.shown import every, read
 from veneer.report.wrong import MOST, examples
 
 Row = dict[str, Any]
@@ -105,6 +105,37 @@ def test_every_other_number_is_set_or_counted_in_report_json(parsed: Page, study
     for attributes, text in parsed.all("data"):
         if "data-at" not in attributes and attributes.get("class") != "count":
             assert float(attributes["value"]) in known, text
+
+
+DRAWN = {"support_curve"}
+"""A figure, with its data beside it, holds these."""
+SAID = {"p_supported", "p_contradicted", "ahead"}
+"""What a verdict or a sentence rests on, not shown by itself."""
+
+
+def test_every_kind_of_measured_number_of_report_json_is_on_the_page(parsed: Page, study: Row) -> None:
+    shown = {
+        kind_of(attributes["data-at"]) for _, attributes, _ in parsed.elements if "data-at" in attributes
+    }
+    kinds = {kind_of(number.at) for number in every(read(study))}
+    assert len(kinds) > 60
+    assert {kind for kind in kinds if kind[1] not in DRAWN and kind[-1] not in SAID} - shown == set()
+
+
+def kind_of(pointer: str) -> tuple[str, ...]:
+    """A place in report.json without the numbers of rows."""
+    return tuple(part for part in pointer.split("/") if not part.isdigit())
+
+
+def test_a_headline_figure_without_a_mark_says_why(study: Row, analyzed: Any, tmp_path: Path) -> None:
+    answers = copy.deepcopy(study)
+    for row in answers["veneer"]:
+        row["style_gap_closed"] = row["veneer"] = {"undefined": "the teacher answered no prompt", "n": 0}
+    (tmp_path / "out").mkdir()
+    page.order(analyzed(tmp_path / "in", answers)).make(tmp_path / "out")
+    text = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "no student&#39;s style gap closed could be measured (the teacher answered no prompt)." in text
+    assert not (tmp_path / "out" / "figures" / "headline-plane.svg").exists()
 
 
 def test_no_percentage_or_decimal_stands_outside_the_marked_numbers(parsed: Page, study: Row) -> None:

@@ -19,7 +19,7 @@ def headline_plane(answers: Mapping[str, Any]) -> str:
 def every_figure(data: Data) -> dict[str, list[Drawing]]:
     """Return all figures, by the section of the page that shows them."""
     return {
-        "headline": [plane(data)],
+        "headline": [plane(data)] if any(_known(row["style_gap_closed"]) for row in data["veneer"]) else [],
         "scores": score_panels(data),
         "bases": growth.base_panels(data),
         "gaps": gap_panels(data),

@@ -19,7 +19,7 @@ def judges(data: Data) -> Table:
         for row in rows
     ]
     columns = (
-        "judge", "comparisons", "no verdict", "flips when swapped", "to the first shown (50 %: no bias)",
+        "judge", "comparisons", "no verdict", "flips when swapped", "to the first shown (half: no bias)",
         "to the longer", "to the one with a list", "to its own family", "and by raters of the same pairs",
     )  # fmt: skip
     return table(

@@ -6,11 +6,11 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from veneer.report import judging, markup, pick, preferred, second, sentences, tables
+from veneer.report import breakdown, judging, markup, pick, preferred, second, sentences, tables
 from veneer.report.marks import Drawing
 from veneer.report.page import TEMPLATES
 from veneer.report.pick import Data, Row
-from veneer.report.shown import MINUS, Bare, count, percent, whole
+from veneer.report.shown import MINUS, Bare, count, percent, whole, without_figures
 from veneer.report.wrong import examples
 
 SIGNS = {"supported": "●", "contradicted": "✕", "undecided": "○"}
@@ -95,6 +95,7 @@ def page(data: Data, drawings: Mapping[str, Sequence[Drawing]], wrong: Sequence[
             wrongs=count(len(wrong)),
             judges=judging.identities(data),
             anchors=ANCHORS,
+            unmarked=_unmarked(data),
             headline_caption=PLANE
             if any(not row["capability_gap_closed"].reason for row in data["veneer"])
             else STRIP,
@@ -123,7 +124,13 @@ def every_table(data: Data) -> dict[str, Any]:
         "gaps": [tables.gaps(data, name) for name in names],
         "gaps_by_amount": [tables.gaps_by_amount(data, name) for name in names if not pick.is_audit(data)],
         "support": tables.support(data),
+        "nearness": breakdown.nearness(data),
+        "support_differences": breakdown.differences(data),
+        "contaminated": breakdown.contaminated(data),
+        "subjects": [breakdown.subjects(data, row) for row in data["study"]["benchmarks"]],
         "formats": tables.formats(data),
+        "gains": breakdown.gains(data, largest=True),
+        "gains_all": breakdown.gains(data, largest=False),
         "second_grades": second.grades(data),
         "second_gaps": second.gaps(data),
         "scores": [tables.scores(data, row) for row in data["study"]["benchmarks"]],
@@ -140,9 +147,17 @@ def every_table(data: Data) -> dict[str, Any]:
         "style_gaps": tables.style_gaps(data),
         "leverage": tables.leverage(data, headline=True),
         "leverage_all": tables.leverage(data, headline=False),
+        "steps": tables.steps(data),
         "wrong": tables.wrong(data),
         "contestants": tables.contestants(data),
     }
+
+
+def _unmarked(data: Data) -> str:
+    """Return why the headline figure has no mark; for where it has none."""
+    reasons = list(dict.fromkeys(without_figures(row["style_gap_closed"].reason) for row in data["veneer"]))
+    why = f" ({'; '.join(reasons)})" if reasons else ""
+    return f"There is no figure to draw: no student's style gap closed could be measured{why}."
 
 
 def _environment() -> jinja2.Environment:

@@ -285,13 +285,51 @@ def leverage(data: Data, *, headline: bool) -> Table:
                 row["measure"] + (f", {row['form']}" if row["form"] and not headline else ""),
                 row["per_doubling"],
                 row["per_base_step"],
+                row.get("base_over_data", ""),
                 row["unit"],
             )
             for row in rows
         ]
         groups.append((source, lines))
-    columns = ("measure", "twice the data (points)", "the next base (points)", "unit")
+    columns = (
+        "measure", "twice the data (points)", "the next base (points)",
+        "twice the parameters over twice the data (points)", "unit",
+    )  # fmt: skip
     return table("What twice the data and what a better base buy", columns, groups)
+
+
+COST = {
+    "tokens": "tokens to make",
+    "operations": "operations",
+    "gpu_hours": "GPU hours",
+    "dollars": "dollars",
+}
+
+
+def steps(data: Data) -> Table:
+    """Return what each next step buys and costs; no rows where the study has no prices."""
+    groups = []
+    for row in data.get("next_step", []):
+        lines = [
+            (
+                option["step"],
+                option["buys"],
+                *(_rounded(option["cost"][key]) for key in COST),
+                option.get("per_thousand_dollars", ""),
+            )
+            for option in row["options"]
+            if "cost" in option
+        ]
+        groups.append((row["measure"], lines))
+    columns = ("step", "buys (points)", *COST.values(), "points for a thousand dollars")
+    return table("What the next steps buy and cost", columns, groups)
+
+
+def _rounded(number: float) -> Bare:
+    """Return a number that was computed, not measured, in three figures."""
+    if number < 10**6:
+        return Bare(value=number, text=f"{number:.3g}" if number < 1000 else whole(round(number)).text)
+    return Bare(value=number, text=f"{number:.2e}")
 
 
 def wrong(data: Data) -> Table:

@@ -1,16 +1,32 @@
 """Rows that are decoded side by side, join and leave: each gets what it gets alone."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    GPTNeoConfig,
+    GPTNeoForCausalLM,
+    Lfm2Config,
+    Lfm2ForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    RwkvConfig,
+    RwkvForCausalLM,
+)
 
 from tests.models.tiny import checkpoint
-from veneer.models.cache import cache_of, keeps_every_token
+from veneer.errors import ModelError
+from veneer.models.cache import cache_of
 from veneer.models.decode import Ending, Row, Written, decode, uniforms
+from veneer.models.prefix import why_not
 from veneer.records import Stop
 
 NEVER = Ending(tokens=frozenset(), string_met=lambda _: "")
@@ -34,7 +50,8 @@ def rows_of(count: int, *, seed: int, drawn: bool) -> list[Row]:
 def decoded(
     network: Any, rows: list[Row], slots: int, *, temperature: float = 0.0, ending: Ending = SOME
 ) -> Any:
-    found = list(decode(network, rows, slots=slots, temperature=temperature, ending=ending))
+    shares = not why_not(network)
+    found = list(decode(network, rows, slots=slots, temperature=temperature, ending=ending, shares=shares))
     assert sorted(number for number, _ in found) == list(range(len(rows)))
     return dict(found)
 
@@ -68,18 +85,68 @@ def test_nothing_to_decode_is_nothing(network: Any) -> None:
     assert decoded(network, [], 4) == {}
 
 
-def test_a_cache_that_slides_is_decoded_batch_by_batch() -> None:
+SIZES = {"vocab_size": 60, "hidden_size": 32, "num_hidden_layers": 2, "initializer_range": 0.3}
+HEADS = {"intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
+OTHERS: dict[str, Callable[[], Any]] = {
+    "slides": lambda: MistralForCausalLM(MistralConfig(**SIZES, **HEADS, sliding_window=14)),
+    "sees near columns alone": lambda: GPTNeoForCausalLM(
+        GPTNeoConfig(
+            vocab_size=60,
+            hidden_size=32,
+            num_layers=2,
+            num_heads=4,
+            attention_types=[[["global", "local"], 1]],
+            window_size=14,
+            initializer_range=0.3,
+            max_position_embeddings=64,
+        )
+    ),
+    "sums up": lambda: MambaForCausalLM(MambaConfig(**SIZES, state_size=8)),
+    "does both": lambda: Lfm2ForCausalLM(
+        Lfm2Config(**SIZES, **HEADS, layer_types=["conv", "full_attention"])
+    ),
+}
+
+
+def made(kind: Callable[[], Any]) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = MistralForCausalLM(
-            MistralConfig(
-                vocab_size=60, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-                num_key_value_heads=2, sliding_window=6, initializer_range=0.3,
-            )
-        ).eval()  # fmt: skip
-    assert not keeps_every_token(network)
-    rows = rows_of(11, seed=3, drawn=False)
-    assert decoded(network, rows, 3) == decoded(network, rows, 1)
+        return kind().eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("kind", list(OTHERS))
+def test_where_no_beginning_can_be_shared_rows_are_what_reading_them_whole_gives(kind: str) -> None:
+    network = made(OTHERS[kind])
+    assert why_not(network)
+    rows = rows_of(13, seed=3, drawn=False)
+    for number, written in decoded(network, rows, 4, ending=NEVER).items():
+        ids = list(rows[number].tokens)
+        for token in written.tokens:
+            with torch.inference_mode():
+                logits = network(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
+            assert token == int(logits.argmax())
+            ids.append(token)
+
+
+def test_a_model_that_keeps_its_state_to_itself_is_an_error_and_no_text() -> None:
+    network = made(
+        lambda: RwkvForCausalLM(
+            RwkvConfig(vocab_size=60, hidden_size=32, num_hidden_layers=2, context_length=64)
+        )
+    )
+    with pytest.raises(ModelError, match="RwkvForCausalLM: keeps what it has read in a place of its own"):
+        decoded(network, rows_of(3, seed=1, drawn=False), 2)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+def test_a_row_whose_probabilities_are_no_numbers_fails_and_others_do_not(temperature: float) -> None:
+    broken = made(OTHERS["slides"])
+    broken.get_input_embeddings().weight[59] = float("nan")
+    rows = [replace(row, limit=1) for row in rows_of(6, seed=2, drawn=temperature > 0)]
+    rows[2] = replace(rows[2], tokens=[*rows[2].tokens, 59])
+    found = decoded(broken, rows, 3, temperature=temperature)
+    assert found[2] == Written(tokens=(), stop=Stop.FAILED, met="")
+    assert [number for number, one in found.items() if one.stop is Stop.FAILED] == [2]
 
 
 def test_a_cache_that_grows_holds_what_transformers_own_holds(network: Any) -> None:

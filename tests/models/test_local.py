@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,17 +122,37 @@ def test_stop_strings_cut_the_text_and_are_named(model: LocalModel) -> None:
     assert cut.tokens_out == words.index(stop) + 1
 
 
+def test_a_special_token_among_the_stop_strings_ends_a_completion_though_no_text_shows_it(
+    model: LocalModel,
+) -> None:
+    prompts, asked = plain(30), Sampling(temperature=1.0, max_tokens=30, seed=3)
+    whole = list(model.generate(prompts, asked))
+    cut = list(model.generate(prompts, replace(asked, stop=("<user>",))))
+    assert sum(one.tokens_out for one in cut) < sum(one.tokens_out for one in whole)
+    for before, after in zip(whole, cut, strict=True):
+        assert before.text.startswith(after.text)
+        assert after.tokens_out == before.tokens_out or after.stop is Stop.END
+
+
+def test_a_model_whose_probabilities_are_no_numbers_fails_and_answers_nothing(model: LocalModel) -> None:
+    broken = replace(model, network=deepcopy(model.network))
+    broken.network.lm_head.weight[7] = float("nan")
+    (found,) = broken.generate(plain(1), Sampling(temperature=0, max_tokens=3))
+    assert (found.stop, found.text) == (Stop.FAILED, "")
+    assert "not numbers" in found.detail
+
+
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_a_full_window_ends_or_fails_a_completion_and_says_so(tmp_path: Path, kind: str) -> None:
-    small = local.load(ref(checkpoint(tmp_path / kind, window=12, kind=kind)), batch_size=4)
-    texts = {"fits": "w1 w2", "tight": " ".join(["w1"] * 10), "over": " ".join(["w1"] * 12)}
+    small = local.load(ref(checkpoint(tmp_path / kind, window=16, kind=kind)), batch_size=4)
+    texts = {"fits": "w1 w2", "tight": " ".join(["w1"] * 14), "over": " ".join(["w1"] * 16)}
     prompts = [Prompt(prompt_id=name, text=text) for name, text in texts.items()]
     stop = Sampling(temperature=1, max_tokens=10, seed=1)
     found = {one.prompt_id: one for one in small.generate(prompts, stop)}
     assert found["tight"].tokens_out <= 2
-    assert found["tight"].stop is Stop.END or "window of 12 tokens was full" in found["tight"].detail
+    assert found["tight"].stop is Stop.END or "window of 16 tokens was full" in found["tight"].detail
     assert (found["over"].stop, found["over"].text) == (Stop.FAILED, "")
-    assert "12 tokens" in found["over"].detail
+    assert "16 tokens" in found["over"].detail
 
 
 def reference_score(model: LocalModel, head: list[int], tail: list[int]) -> float:

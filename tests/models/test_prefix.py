@@ -74,6 +74,21 @@ def test_every_way_of_packing_weighs_what_reading_alone_weighs(
     same(prefix.score(network, QUESTIONS, together=together), prefix.plain(network, QUESTIONS, batch_size=1))
 
 
+@pytest.mark.parametrize("ways", ["shared", "plain"])
+def test_the_last_token_may_stand_beyond_the_window_since_it_is_only_looked_for(gpt2: Any, ways: str) -> None:
+    window = gpt2.config.n_positions
+    long = Ask(tokens=tuple(4 + place % 50 for place in range(window + 1)), start=window - 2)
+    asks = [long, Ask(tokens=long.tokens[:1], start=1)]
+    found = (
+        prefix.score(gpt2, asks, together=64) if ways == "shared" else prefix.plain(gpt2, asks, batch_size=2)
+    )
+    with torch.inference_mode():
+        logits = gpt2(input_ids=torch.tensor([long.tokens[:-1]])).logits[0].log_softmax(-1)
+    wanted = sum(float(logits[place - 1, long.tokens[place]]) for place in range(window - 2, window + 1))
+    assert found[0].value == pytest.approx(wanted, abs=2e-4)
+    assert (found[0].tokens, found[1].tokens) == (3, 0)
+
+
 @pytest.mark.parametrize("batch_size", [2, 5, 100])
 def test_plain_batches_weigh_what_reading_alone_weighs(llama: Any, batch_size: int) -> None:
     same(prefix.plain(llama, QUESTIONS, batch_size=batch_size), prefix.plain(llama, QUESTIONS, batch_size=1))

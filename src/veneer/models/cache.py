@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.cache_utils import DynamicCache, DynamicLayer, LinearAttentionCacheLayerMixin
 
 SPARE = 128
 """Columns of room that are made ahead."""
@@ -48,6 +48,13 @@ def cache_of(network: Any) -> DynamicCache:
 def keeps_every_token(network: Any) -> bool:
     """Return whether a model's cache holds every token's keys and values, so that rows can join and leave it."""
     return all(type(layer) is DynamicLayer for layer in DynamicCache(config=network.config).layers)
+
+
+def sums_up(network: Any, cache: DynamicCache) -> bool:
+    """Return whether a model sums up what came before: padding would enter the sum, and nothing can be taken back."""
+    return bool(getattr(network, "_is_stateful", False)) or any(
+        isinstance(layer, LinearAttentionCacheLayerMixin) for layer in cache.layers
+    )
 
 
 def _put(room: Tensor, held: Tensor, fresh: Tensor) -> tuple[Tensor, Tensor]:

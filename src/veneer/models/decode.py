@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from inspect import signature
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +15,8 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
 from veneer import store
-from veneer.models.cache import cache_of, forward, keeps_every_token
+from veneer.errors import ModelError
+from veneer.models.cache import cache_of, forward, keeps_every_token, sums_up
 from veneer.models.prefix import Memory, common
 from veneer.records import Stop
 
@@ -22,6 +24,8 @@ WORTH_SHARING = 8
 """A shared beginning of fewer tokens is read by every row for itself."""
 REFILL = 4
 """Waiting rows join when one slot in so many is free: reading a few prompts at once costs little more than one."""
+NO_NUMBER = -1
+"""In place of a token where a probability is not a number: weights that ran off while training, or too few bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,7 @@ class Written:
     tokens: tuple[int, ...]
     """The token that ended it included."""
     stop: Stop
+    """FAILED where the model's probabilities were not numbers."""
     met: str
     """The stop string that ended it; empty otherwise."""
 
@@ -81,12 +86,13 @@ class _Batch:
 
 @torch.inference_mode()
 def decode(
-    network: Any, rows: Sequence[Row], *, slots: int, temperature: float, ending: Ending
+    network: Any, rows: Sequence[Row], *, slots: int, temperature: float, ending: Ending, shares: bool
 ) -> Iterator[tuple[int, Written]]:
     """Continue every row; yield its number and what was written after it, as rows end.
 
     Rows that ended leave, and others that wait take their places, so that few long completions do not cost as much as
-    many. What the rows that join together begin with alike (few-shot examples, for instance) is read once.
+    many. What the rows that join together begin with alike (few-shot examples, for instance) is read once. Where the
+    cache does not keep every token, batch follows batch; where it sums them up, the rows of a batch are of one length.
 
     Args:
         network: A transformers causal language model.
@@ -94,25 +100,33 @@ def decode(
         slots: How many are continued side by side.
         temperature: 0 is greedy.
         ending: What ends a completion.
+        shares: Whether a beginning can be read once for several rows: whether `prefix.why_not` finds nothing.
+
+    Raises:
+        ModelError: The model keeps what it has read where rows cannot be told apart.
     """
-    joins = keeps_every_token(network)
-    waiting = _order(rows)
-    memory = Memory(cache_of(network))
+    joins, pads = keeps_every_token(network), not sums_up(network, cache_of(network))
+    waiting = _order(rows, shares)
+    memory = Memory(cache_of(network)) if shares else None
     new: list[list[int]] = [[] for _ in rows]
     batch: _Batch | None = None
     while waiting or batch:
         room = slots - (len(batch.numbers) if batch else 0)
         if waiting and (batch is None or (joins and REFILL * room >= slots)):
+            room = room if pads else min(room, _as_long(rows, waiting))
             numbers, waiting = waiting[:room], waiting[room:]
-            memory = memory if joins else Memory(cache_of(network))
             batch = _joined(batch, _begun(network, memory, rows, numbers, bool(temperature)))
         assert batch is not None
         draws = _next_draws(batch, new) if temperature else None
         chosen = _choose(batch.logits, draws, temperature)
         gone = set()
         for place, (number, token) in enumerate(zip(batch.numbers, chosen.tolist(), strict=True)):
-            new[number].append(token)
-            if written := ended(new[number], rows[number].limit, ending):
+            if token == NO_NUMBER:
+                written: Written | None = Written(tokens=tuple(new[number]), stop=Stop.FAILED, met="")
+            else:
+                new[number].append(token)
+                written = ended(new[number], rows[number].limit, ending)
+            if written:
                 gone.add(place)
                 yield number, written
         if gone:
@@ -122,20 +136,32 @@ def decode(
             _step(network, batch, chosen)
 
 
-def _order(rows: Sequence[Row]) -> list[int]:
+def _order(rows: Sequence[Row], shares: bool) -> list[int]:
     """Return the rows' numbers: with neighbours that begin alike where that is worth it, else by length, long first."""
     alike = sorted(range(len(rows)), key=lambda number: (tuple(rows[number].tokens), number))
     shared = sum(common(rows[one].tokens, rows[other].tokens) for one, other in pairwise(alike))
-    if 2 * shared > sum(len(row.tokens) for row in rows):
+    if shares and 2 * shared > sum(len(row.tokens) for row in rows):
         return alike
     return sorted(range(len(rows)), key=lambda number: (-len(rows[number].tokens), number))
 
 
-def _begun(network: Any, memory: Memory, rows: Sequence[Row], numbers: Sequence[int], drawn: bool) -> _Batch:
-    """Return rows that have been read and wait for their first new token."""
+def _as_long(rows: Sequence[Row], waiting: Sequence[int]) -> int:
+    """Return how many of the rows that wait first are of one length."""
+    length = len(rows[waiting[0]].tokens)
+    return next((n for n, row in enumerate(waiting) if len(rows[row].tokens) != length), len(waiting))
+
+
+def _begun(
+    network: Any, memory: Memory | None, rows: Sequence[Row], numbers: Sequence[int], drawn: bool
+) -> _Batch:
+    """Return rows that have been read and wait for their first new token.
+
+    Rows are padded on the left of what each reads for itself: with a shared beginning that is in its middle, which
+    only a cache that keeps every token with its position can take.
+    """
     own = [rows[number].tokens for number in numbers]
     shared = min(common(min(map(tuple, own)), max(map(tuple, own))), min(map(len, own)) - 1)
-    if shared < WORTH_SHARING or len(own) == 1:
+    if memory is None or shared < WORTH_SHARING or len(own) == 1:
         shared, cache = 0, cache_of(network)
     else:
         memory.read(network, own[0], shared)
@@ -149,26 +175,47 @@ def _begun(network: Any, memory: Memory, rows: Sequence[Row], numbers: Sequence[
         mask[place, shared : shared + width - len(tokens)] = 0
     mask = mask.to(network.device)
     places = (mask.cumsum(1) - 1).clamp(min=0)
-    out = forward(
-        network,
-        input_ids=ids.to(network.device),
-        attention_mask=mask,
-        position_ids=places[:, shared:],
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
+    cache, logits = _read(network, ids.to(network.device), mask, places[:, shared:], cache)
     draws = torch.zeros((len(own), max(rows[number].limit for number in numbers) if drawn else 0)).double()
     for place, number in enumerate(numbers if drawn else ()):
         draws[place, : rows[number].limit] = torch.from_numpy(rows[number].uniforms[: rows[number].limit])
     return _Batch(
         numbers=list(numbers),
-        cache=out.past_key_values,
+        cache=cache,
         mask=mask,
         positions=places[:, -1:] + 1,
         draws=draws.to(network.device),
-        logits=out.logits[:, -1],
+        logits=logits,
     )
+
+
+def _read(
+    network: Any, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache
+) -> tuple[DynamicCache, Tensor]:
+    """Let a model read tokens; return its cache after them, and the logits of the token that follows."""
+    if sums_up(network, cache):
+        # Nothing is padded, and the cache is changed in place.
+        taken = (
+            "cache_params" if "cache_params" in signature(network.forward).parameters else "past_key_values"
+        )
+        out = forward(network, input_ids=ids, use_cache=True, **{taken: cache})
+        if out.get(taken) is not cache:
+            raise ModelError(
+                f"{type(network).__name__}: keeps what it has read in a place of its own, where the rows of a batch "
+                "cannot be told apart. Take `evaluate.engine: vllm` if it knows this architecture, or serve the model "
+                "behind an endpoint."
+            )
+        return cache, out.logits[:, -1]
+    out = forward(
+        network,
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    return out.past_key_values, out.logits[:, -1]
 
 
 def _joined(batch: _Batch | None, joining: _Batch) -> _Batch:
@@ -205,7 +252,7 @@ def _only(batch: _Batch, kept: Sequence[int], trims: bool) -> _Batch | None:
     keep = torch.tensor(kept, device=batch.mask.device)
     mask = batch.mask[keep]
     first = int(mask.any(0).int().argmax()) if trims else 0
-    batch.cache.batch_select_indices(keep)
+    batch.cache.reorder_cache(keep)
     if first:
         for layer in batch.cache.layers:
             layer.keys, layer.values = layer.keys[:, :, first:], layer.values[:, :, first:]
@@ -222,16 +269,8 @@ def _only(batch: _Batch, kept: Sequence[int], trims: bool) -> _Batch | None:
 def _step(network: Any, batch: _Batch, chosen: Tensor) -> None:
     """Let a batch read the token that was chosen for each of its rows."""
     batch.mask = torch.nn.functional.pad(batch.mask, (0, 1), value=1)
-    out = forward(
-        network,
-        input_ids=chosen[:, None],
-        attention_mask=batch.mask,
-        position_ids=batch.positions,
-        past_key_values=batch.cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    batch.cache, batch.logits, batch.positions = out.past_key_values, out.logits[:, -1], batch.positions + 1
+    batch.cache, batch.logits = _read(network, chosen[:, None], batch.mask, batch.positions, batch.cache)
+    batch.positions = batch.positions + 1
 
 
 def _next_draws(batch: _Batch, new: Sequence[Sequence[int]]) -> Tensor:
@@ -242,10 +281,13 @@ def _next_draws(batch: _Batch, new: Sequence[Sequence[int]]) -> Tensor:
 def _choose(logits: Tensor, draws: Tensor | None, temperature: float) -> Tensor:
     """Return each row's next token: the likeliest, or the one at which the cumulative probability passes its draw."""
     if draws is None:
-        return logits.argmax(-1)
-    cumulative = torch.softmax(logits.double() / temperature, -1).cumsum(-1)
-    reached = (draws * cumulative[:, -1])[:, None]
-    return torch.searchsorted(cumulative, reached, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+        top, chosen = logits.max(-1)
+    else:
+        cumulative = torch.softmax(logits.double() / temperature, -1).cumsum(-1)
+        top = cumulative[:, -1]
+        chosen = torch.searchsorted(cumulative, (draws * top)[:, None], right=True)[:, 0]
+        chosen = chosen.clamp(max=logits.shape[-1] - 1)
+    return torch.where(top.isnan(), NO_NUMBER, chosen)
 
 
 def ended(tokens: list[int], limit: int, ending: Ending) -> Written | None:

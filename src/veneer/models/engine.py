@@ -57,7 +57,8 @@ def decode(
             stop_token_ids=sorted(ending.tokens),
             seed=int(row.uniforms[0] * 2**31) if temperature else None,
             include_stop_str_in_output=True,
-            skip_special_tokens=False,
+            # Stop strings are looked for in the text without them, as `ending` does.
+            skip_special_tokens=True,
         )
         for row in rows
     ]

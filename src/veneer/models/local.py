@@ -1,5 +1,6 @@
 """A model that lies on disk as a Hugging Face checkpoint: it answers, and its probabilities can be read."""
 
+import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -99,9 +100,11 @@ class LocalModel:
             return Agreement(fast=False, why_not=self.no_sharing, checked=0, largest=0.0, plain=())
         asks, _ = self._asks(requests)
         again = prefix.plain(self.network, asks, batch_size=1)
-        largest = max((abs(a.value - b.value) for a, b in zip(found, again, strict=True)), default=0.0)
+        apart = [abs(one.value - other.value) for one, other in zip(found, again, strict=True)]
+        known = [one for one in apart if math.isfinite(one)]
         plain = tuple(one.value for one in again)
-        return Agreement(fast=True, why_not="", checked=len(asks), largest=largest, plain=plain)
+        largest = max(known, default=0.0)
+        return Agreement(fast=True, why_not="", checked=len(known), largest=largest, plain=plain)
 
     @cached_property
     def no_sharing(self) -> str:
@@ -133,21 +136,31 @@ class LocalModel:
         self, rows: dict[tuple[int, int], Row], sampling: Sampling
     ) -> Iterator[tuple[tuple[int, int], Written]]:
         keys = list(rows)
-        ending = Ending(tokens=self.end_tokens, string_met=self._stop_finder(sampling.stop))
+        ends = self.end_tokens | self._special(sampling.stop)
+        ending = Ending(tokens=ends, string_met=self._stop_finder(sampling.stop))
         asked, temperature = list(rows.values()), sampling.temperature
         if self.engine is not None:
             found = engine.decode(
                 self.engine, asked, temperature=temperature, stop=sampling.stop, ending=ending
             )
         else:
-            found = decode(self.network, asked, slots=self.batch_size, temperature=temperature, ending=ending)
+            found = decode(
+                self.network,
+                asked,
+                slots=self.batch_size,
+                temperature=temperature,
+                ending=ending,
+                shares=not self.no_sharing,
+            )
         return ((keys[number], written) for number, written in found)
 
     def _completion(
         self, prompt: Prompt, rendered: str, row: Row, written: Written | None, sample: int
     ) -> Completion:
         text, stop, detail, spent = "", Stop.FAILED, self._no_room(row), 0
-        if written is not None:
+        if written is not None and written.stop is Stop.FAILED:
+            detail = f"after {len(written.tokens)} tokens the model's probabilities were not numbers (NaN)"
+        elif written is not None:
             ended = written.stop is Stop.END and not written.met
             text = self._text(written.tokens[:-1] if ended else written.tokens)
             text = text[: text.index(written.met)] if written.met else text
@@ -177,6 +190,11 @@ class LocalModel:
             list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return text
+
+    def _special(self, strings: tuple[str, ...]) -> frozenset[int]:
+        """Return the special tokens among some stop strings: they never stand in the text."""
+        added = self.tokenizer.added_tokens_decoder.items()
+        return frozenset(token for token, one in added if one.special and one.content in strings)
 
     def _stop_finder(self, strings: tuple[str, ...]) -> Callable[[list[int]], str]:
         """Return the function that finds the first stop string in what was written so far.

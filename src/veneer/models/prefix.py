@@ -27,6 +27,9 @@ LOGITS_AT_ONCE = 2**26
 TRIAL_FP32, TRIAL_BF16 = 1e-2, 1.0
 """Nats by which sharing may move the log-likelihood of four tokens in the trial: rounding, and nothing worse."""
 
+NOTHING = LogLikelihood(value=0.0, tokens=0, greedy=True)
+"""Of a continuation without tokens."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
@@ -88,14 +91,14 @@ def score(network: Any, asks: Sequence[Ask], *, together: int) -> list[LogLikeli
             ]
             targets = [asks[n].tokens[asks[n].start :] for n in numbers]
             found.update(zip(numbers, _weighed(network, memory, packed, spots, targets), strict=True))
-    nothing = LogLikelihood(value=0.0, tokens=0, greedy=True)
-    return [found.get(number, nothing) for number in range(len(asks))]
+    return [found.get(number, NOTHING) for number in range(len(asks))]
 
 
 @torch.inference_mode()
 def plain(network: Any, asks: Sequence[Ask], *, batch_size: int) -> list[LogLikelihood]:
     """Return the same as `score` the plain way: every text read whole, in padded batches of similar length."""
-    order = sorted(range(len(asks)), key=lambda number: (len(asks[number].tokens), number))
+    weighed = [number for number, ask in enumerate(asks) if ask.start < len(ask.tokens)]
+    order = sorted(weighed, key=lambda number: (len(asks[number].tokens), number))
     vocabulary = network.config.get_text_config().vocab_size
     found: dict[int, LogLikelihood] = {}
     while len(found) < len(order):
@@ -105,7 +108,7 @@ def plain(network: Any, asks: Sequence[Ask], *, batch_size: int) -> list[LogLike
             count -= 1
         batch = left[:count]
         found.update(zip(batch, _plain_batch(network, [asks[number] for number in batch]), strict=True))
-    return [found[number] for number in range(len(asks))]
+    return [found.get(number, NOTHING) for number in range(len(asks))]
 
 
 def why_not(network: Any) -> str:
@@ -120,6 +123,8 @@ def why_not(network: Any) -> str:
     kinds = sorted({type(layer).__name__ for layer in DynamicCache(config=network.config).layers})
     if others := [kind for kind in kinds if kind != DynamicLayer.__name__]:
         return f"its cache does not keep every token ({', '.join(others)})"
+    if "local" in getattr(config, "attention_layers", ()):
+        return "some of its layers see near columns alone (GPT-Neo)"
     if getattr(config, "alibi", False) or getattr(config, "position_embedding_type", "") == "alibi":
         return "its attention finds positions by counting the mask (ALiBi)"
     return _tried(network, config)
@@ -287,16 +292,17 @@ def _weighed(
 
 
 def _plain_batch(network: Any, asks: Sequence[Ask]) -> list[LogLikelihood]:
-    width, first = max(len(ask.tokens) for ask in asks), min(ask.start for ask in asks) - 1
+    # The last token is only looked for: a text may be longer than the window by it.
+    width, first = max(len(ask.tokens) for ask in asks) - 1, min(ask.start for ask in asks) - 1
     # Padding on the right is never looked at: attention is causal.
-    ids = torch.zeros((len(asks), width), dtype=torch.long)
+    ids = torch.zeros((len(asks), width + 1), dtype=torch.long)
     mask = torch.zeros((len(asks), width), dtype=torch.long)
     for place, ask in enumerate(asks):
         ids[place, : len(ask.tokens)] = torch.tensor(ask.tokens)
-        mask[place, : len(ask.tokens)] = 1
+        mask[place, : len(ask.tokens) - 1] = 1
     ids, mask = ids.to(network.device), mask.to(network.device)
-    out = forward(network, input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=width - first)
-    logits = out.logits[:, :-1].float()
+    read = {"input_ids": ids[:, :-1], "attention_mask": mask}
+    logits = forward(network, **read, use_cache=False, logits_to_keep=width - first).logits.float()
     targets = ids[:, first + 1 :]
     chosen = logits.gather(-1, targets[..., None])[..., 0] - logits.logsumexp(-1)
     likeliest = logits.argmax(-1) == targets

@@ -241,6 +241,25 @@ def test_the_form_choose_weighs_every_choice_and_says_how_far_the_fast_way_is_of
     assert agreed["flipped"] == 0
 
 
+def test_choices_whose_likelihood_is_no_number_are_failed_and_none_is_chosen(
+    tmp_path: Path, model: ModelRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = spec(tmp_path)
+    forms = asked.benchmarks["city"].model_copy(update={"forms": ("choose", "plain")})
+
+    def broken(ref: ModelRef, **_: Any) -> LocalModel:
+        made = load(ref, batch_size=2)
+        made.network.lm_head.weight[:] = float("nan")
+        return made
+
+    monkeypatch.setattr(answer, "open_model", broken)
+    order_of(model, asked.model_copy(update={"benchmarks": {"city": forms}})).make(tmp_path)
+    for row in rows_of(tmp_path):
+        assert row["completion"]["stop"] == Stop.FAILED
+        assert row["completion"]["text"] == ""
+        assert (row["reference_loglikelihood"], row["choices"]) == (None, [])
+
+
 def test_recordings_are_not_asked_in_the_form_choose(tmp_path: Path) -> None:
     asked = spec(tmp_path)
     section = asked.benchmarks["city"].model_copy(update={"forms": ("plain", "choose")})

@@ -13,6 +13,7 @@ An artefact of this stage holds
 - `prompts.jsonl`: the prompts for style as they are put, one `records.Prompt` a row; empty where there are none.
 """
 
+import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,7 +24,16 @@ from typing import Any
 from veneer import lacking, store
 from veneer.benchmarks import items
 from veneer.benchmarks.benchmark import Benchmark, Form, Item
-from veneer.models.model import Continuation, Model, ModelRef, Sampling, ScoringModel, StreamingModel, cut
+from veneer.models.model import (
+    Continuation,
+    LogLikelihood,
+    Model,
+    ModelRef,
+    Sampling,
+    ScoringModel,
+    StreamingModel,
+    cut,
+)
 from veneer.models.open import open_model
 from veneer.models.render import default_template_digest
 from veneer.records import Completion, Contestant, Prompt, Role, Stop, from_row, to_row
@@ -31,10 +41,11 @@ from veneer.store import Order, Row
 from veneer.study import EvaluateSpec, PromptsSpec
 from veneer.study_benchmarks import BenchmarkSpec
 
-VERSION = 5
+VERSION = 6
 COMPLETIONS, PROMPTS, AGREEMENT = "completions.jsonl", "prompts.jsonl", "agreement.json"
 CHECKED = 8
 """Items of a benchmark whose choices are read the plain way too."""
+NO_NUMBER = "a choice's likelihood is no finite number (NaN): the weights, or this precision, do not hold"
 WEIGHED = 4
 """Batches of items that are weighed at once, and lost together in a kill: more share more of what they begin with."""
 
@@ -228,10 +239,8 @@ def _written(sheet: Sheet, desk: Desk, *, scored: bool) -> list[Row]:
     for part, some in desk.batches("references", weighed):
         if not part.exists():
             found = desk.scoring().loglikelihoods([_reference(item, prompt) for item, prompt in some])
-            # Of a text that was cut, other than a task's, the likelihood is another question's.
             read = zip(some, found, strict=True)
-            rows = ({"value": None if one.cut and not item.task else one.value} for (item, _), one in read)
-            store.write_rows(part, rows)
+            store.write_rows(part, ({"value": _known(one, item)} for (item, _), one in read))
         values = [row["value"] for _, row in store.read_rows(part)]
         known.update((item.item_id, value) for (item, _), value in zip(some, values, strict=True))
     return [
@@ -245,6 +254,11 @@ def _written(sheet: Sheet, desk: Desk, *, scored: bool) -> list[Row]:
         for item in benchmark.items
         for sample in range(sheet.samples)
     ]
+
+
+def _known(found: LogLikelihood, item: Item) -> float | None:
+    """Return a likelihood; None for no number, and for a text that was cut, other than a task's: it asks otherwise."""
+    return found.value if math.isfinite(found.value) and (item.task or not found.cut) else None
 
 
 def _completions(sheet: Sheet, prompts: Sequence[Prompt], desk: Desk) -> dict[tuple[str, int], Completion]:
@@ -296,18 +310,20 @@ def _weighed(model: ScoringModel, benchmark: str, asked: Sequence[tuple[Item, Pr
     rows = []
     for (item, prompt), own in zip(asked, requests, strict=True):
         weighed = [next(found) for _ in own]
+        fails = not all(math.isfinite(one.value) for one in weighed)
         best = _best([one.value for one in weighed])
         texts = item.choices or item.continuations
         right = [place for place, text in enumerate(texts) if text in item.references[:1]]
         cut = max(one.cut for one in weighed)
+        said = f"the first {cut} tokens of the prompt were cut, to fit the context window" if cut else ""
         completion = Completion(
             prompt_id=item.item_id,
             sample=0,
             model=model.name,
             rendered=prompt.text,
-            text=texts[best],
-            stop=Stop.END,
-            detail=f"the first {cut} tokens of the prompt were cut, to fit the context window" if cut else "",
+            text="" if fails else texts[best],
+            stop=Stop.FAILED if fails else Stop.END,
+            detail=NO_NUMBER if fails else said,
             tokens_in=0,
             tokens_out=max(one.tokens for one in weighed),
         )
@@ -315,8 +331,8 @@ def _weighed(model: ScoringModel, benchmark: str, asked: Sequence[tuple[Item, Pr
             {
                 "benchmark": benchmark,
                 "form": "choose",
-                "reference_loglikelihood": weighed[right[0]].value if right else None,
-                "choices": [[one.value, one.tokens, one.greedy] for one in weighed],
+                "reference_loglikelihood": weighed[right[0]].value if right and not fails else None,
+                "choices": [] if fails else [[one.value, one.tokens, one.greedy] for one in weighed],
                 "completion": to_row(completion),
             }
         )

@@ -6,6 +6,7 @@ whole reply to the prompt, its end token included, under the judge; null, with t
 score. Every pair is weighed once, in the order of `judge.pairs`: this judge has no eye for position.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -141,7 +142,9 @@ def _make_scores(folder: Path, *, judge: ModelRef, answers: Path) -> None:
     requests = [Continuation(prompt=prompts[one.prompt_id], continuation=one.text.strip()) for one in texts]
     scores = model.loglikelihoods(requests)
     found = {
-        (one.prompt_id, one.sample): score for one, score in zip(texts, scores, strict=True) if score.tokens
+        (one.prompt_id, one.sample): score
+        for one, score in zip(texts, scores, strict=True)
+        if score.tokens and math.isfinite(score.value)
     }
     rows: list[dict[str, Any]] = []
     for one in completions:
@@ -161,7 +164,9 @@ def _make_scores(folder: Path, *, judge: ModelRef, answers: Path) -> None:
 def _why_unscored(completion: Completion) -> str:
     if completion.stop is Stop.FAILED:
         return completion.detail or "could not be asked"
-    return "refused" if completion.stop is Stop.REFUSED else "empty completion"
+    if completion.stop is Stop.REFUSED:
+        return "refused"
+    return "its likelihood is no finite number" if completion.text.strip() else "empty completion"
 
 
 def _scores_name(judge_name: str, contestant: Contestant) -> str:

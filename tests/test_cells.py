@@ -13,6 +13,7 @@ import pytest
 
 from veneer.cells import Cell, crew
 from veneer.errors import CellsError, DataError
+from veneer.lease import Busy
 
 
 def double(value: int) -> int:
@@ -143,3 +144,19 @@ def test_cells_of_one_line_run_one_after_another_even_past_a_failure(tmp_path: P
     with crew(2) as hands, pytest.raises(CellsError, match="1 of 3 cells failed.*\n.*second failed"):
         hands.run(cells, lambda _: None)
     assert (tmp_path / "order").read_text().split() == ["first", "second", "third"]
+
+
+def look_in(folder: Path, name: str) -> str | Busy:
+    """Come back busy once, then with the names that came before."""
+    seen = sorted(path.name for path in folder.iterdir())
+    (folder / f"{len(seen)}-{name}").touch()
+    return Busy.BUSY if name == "busy" and not seen else ", ".join(seen)
+
+
+def test_what_another_run_is_at_is_looked_at_again_behind_the_others(tmp_path: Path) -> None:
+    ended: list[str] = []
+    cells = [Cell(name=name, work=partial(look_in, tmp_path, name)) for name in ("busy", "free")]
+    with crew(1) as hands:
+        results = hands.run(cells, ended.append)
+    assert results == ["0-busy, 1-free", "0-busy"]
+    assert ended == ["free", "busy"]

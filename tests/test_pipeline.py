@@ -101,6 +101,33 @@ def has_passed(stage: str, folder: Path) -> bool:
     return any((folder / "study" / "artefacts" / name).exists() for name in later)
 
 
+def test_two_runs_of_one_study_share_its_work_and_end_with_the_same_bytes(
+    written_study: Path, finished_study: Path, tmp_path: Path
+) -> None:
+    folder = copy_of(written_study, tmp_path)
+    command = [sys.executable, "-m", "veneer.cli", "run", str(folder / "study.yaml"), "--workers", "1"]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    at_work: set[str] = set()
+    while any(run.poll() is None for run in runs):
+        # What `veneer status` prints, while both are at work.
+        states = pipeline.survey(load(folder / "study.yaml"), pipeline.store_of(folder / "study.yaml"))
+        at_work |= {f"{state.stage} {name}" for state in states for name, _ in state.holders}
+    assert [run.communicate()[1] for run in runs] == [b"", b""]
+    assert [run.returncode for run in runs] == [0, 0]
+    assert artefacts(folder) == artefacts(finished_study)
+    assert at_work
+    assert not list((folder / "study").rglob("*.lease"))
+    assert made_twice(folder) == []
+
+
+def made_twice(folder: Path) -> list[str]:
+    """Return the students whose training was begun more than once, by their logs."""
+    logs = sorted((folder / "study" / "logs" / "train").glob("*/log.jsonl"))
+    assert logs
+    begun = {log.parent.name: log.read_text().count('"event": "began"') for log in logs}
+    return [name for name, times in begun.items() if times > 1]
+
+
 def test_ctrl_c_ends_the_run_politely_and_the_same_command_carries_on(
     written_study: Path, tmp_path: Path
 ) -> None:

@@ -13,9 +13,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veneer import lacking
+from veneer import lacking, lease
 from veneer.errors import DataError, StoreError
-from veneer.store import Order, Store, appending, canonical, digest, mended_rows, read_rows, write_rows
+from veneer.lease import Busy
+from veneer.store import (
+    Artefact,
+    Order,
+    Store,
+    appending,
+    canonical,
+    digest,
+    mended_rows,
+    publish,
+    read_rows,
+    write_rows,
+)
 
 
 def write_text_file(text: str, folder: Path) -> None:
@@ -111,6 +123,39 @@ def test_two_processes_never_make_one_artefact_twice(tmp_path: Path) -> None:
     for process in together:
         process.join()
     assert log.read_text() == "called\n"
+
+
+def test_what_another_run_makes_is_left_to_it_and_so_is_what_shares_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "PATIENCE", 0.0)
+    store, tried = Store(root=tmp_path), []
+
+    def look(folder: Path) -> None:
+        own = order(name="first", line="trunk")
+        tried.extend([store.holder(own) is not None, store.attempt(own), store.attempt(order(line="trunk"))])
+        (folder / "seen").touch()
+
+    made = store.attempt(order(look, name="first", line="trunk"))
+    assert tried == [True, Busy.BUSY, Busy.BUSY]
+    assert store.attempt(order(name="first", line="trunk")) == made
+    assert store.holder(order(name="first", line="trunk")) is None
+    assert isinstance(store.attempt(order(line="trunk")), Artefact)
+
+
+def test_what_another_run_has_renewed_is_not_asked_again(tmp_path: Path) -> None:
+    store = Store(root=tmp_path)
+    first = store.build(order(partial(ask_all, {"a"})))
+    second = store.renew(order(partial(ask_all, {"b"})), first)
+    assert store.renew(order(partial(ask_all, {"c"})), first) == second
+
+
+def test_a_report_is_published_once_and_replaced_when_it_is_another(tmp_path: Path) -> None:
+    for text in ("one", "one", "two"):
+        made = Store(root=tmp_path / "store").build(order(partial(write_text_file, text), config={"a": text}))
+        publish(made.path, tmp_path / "report")
+        assert (tmp_path / "report" / "result.txt").read_text() == text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report", "store"]
 
 
 def test_a_damaged_artefact_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
@@ -220,7 +265,8 @@ def test_an_artefact_that_lacks_answers_says_so_and_has_a_key_of_its_own(tmp_pat
 def test_renewing_asks_what_is_lacking_and_keeps_what_is_there(tmp_path: Path) -> None:
     store = Store(root=tmp_path)
     first = store.build(order(partial(ask_all, {"a"})))
-    second = store.renew(order(partial(ask_all, {"b"})))
+    second = store.renew(order(partial(ask_all, {"b"})), first)
+    assert isinstance(second, Artefact)
     assert (second.path, (second.path / "known").read_text()) == (first.path, "a b")
     assert second.lacks == "1 of 3 requests have no answer (1 x busy)"
     assert len({first.key, second.key}) == 2
@@ -232,7 +278,7 @@ def test_renewing_in_vain_changes_nothing(tmp_path: Path) -> None:
     store = Store(root=tmp_path)
     first = store.build(order(partial(ask_all, {"a"})))
     before = (first.path / "known").stat().st_mtime_ns
-    assert store.renew(order(partial(ask_all, set()))) == first
+    assert store.renew(order(partial(ask_all, set())), first) == first
     assert (first.path / "known").stat().st_mtime_ns == before
 
 
@@ -242,6 +288,7 @@ def test_renewing_that_fails_keeps_the_artefact_and_says_why(tmp_path: Path) -> 
 
     store = Store(root=tmp_path)
     first = store.build(order(partial(ask_all, {"a"})))
-    again = store.renew(order(fail))
+    again = store.renew(order(fail), first)
+    assert isinstance(again, Artefact)
     assert (again.key, again.lacks) == (first.key, f"{first.lacks}; asking again failed: no key")
     assert store.find(order()) == first

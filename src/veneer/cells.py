@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from veneer.errors import CellsError, VeneerError
+from veneer.lease import Busy
 
 THREADS_PER_WORKER = 1
 """One, so that a cell's floating-point sums never depend on how many cells run beside it."""
@@ -52,7 +53,8 @@ class Crew:
         """Run every cell and return their results in order.
 
         A cell that fails with a `VeneerError` does not stop the others; when all have ended, the failures are
-        raised together. Any other exception is a bug: it stops the crew at once.
+        raised together. Any other exception is a bug: it stops the crew at once. A cell that returns `Busy.BUSY` is put
+        behind the others and run again.
 
         Args:
             cells: The work; names are for progress and errors.
@@ -79,7 +81,11 @@ class Crew:
             for future in ended:
                 cell = cells[futures[future]]
                 try:
-                    results[futures[future]] = future.result()
+                    if (result := future.result()) is Busy.BUSY:
+                        futures[fresh := self._submit(cell)] = futures[future]
+                        waiting.add(fresh)
+                        continue
+                    results[futures[future]] = result
                 except VeneerError as error:
                     failures.append(f"{cell.name}: {error}")
                 except BrokenProcessPool as error:

@@ -192,12 +192,15 @@ def run(
 
 @app.command()
 def status(study_file: StudyFile) -> None:
-    """Show how far a study has come."""
+    """Show how far a study has come, and who is at what; it may be asked while runs are at work."""
     with _errors_explained():
         from veneer import pipeline, printed
         from veneer.study import load
 
-        screen.print(printed.states(pipeline.survey(load(study_file), pipeline.store_of(study_file))))
+        states = pipeline.survey(load(study_file), pipeline.store_of(study_file))
+        screen.print(printed.states(states))
+        for line in printed.holders(states):
+            screen.print(line, markup=False)
 
 
 @app.command()

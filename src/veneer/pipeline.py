@@ -1,7 +1,6 @@
 """The whole program in order: collect, prepare, train, answer, grade, judge, rate, analyze, report."""
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ from veneer.cells import Cell, Crew
 from veneer.collect import queries, synthesis, teacher
 from veneer.errors import StudyError
 from veneer.evaluate import answer, grade, judge_likelihood, judge_model, judge_recorded
+from veneer.lease import Holder
 from veneer.models.journal import progress
 from veneer.models.model import ModelRef
 from veneer.prepare import make as prepare
@@ -22,7 +22,7 @@ from veneer.prepare.overlap import HeldOut
 from veneer.rate import matches, people, simulated, votes
 from veneer.records import Contestant, Role
 from veneer.report import page
-from veneer.store import Artefact, Order, Store, canonical, digest
+from veneer.store import Artefact, Order, Store, canonical, digest, publish
 from veneer.study import Study
 from veneer.study_benchmarks import BenchmarkSpec
 from veneer.study_data import ModelSpec
@@ -101,7 +101,9 @@ class StageState:
     cells: int
     done: int
     begun: int
-    """Cells that an interrupted run left half-made."""
+    """Cells that are half-made: some run works on them, or was interrupted."""
+    holders: tuple[tuple[str, Holder], ...] = ()
+    """The names of cells that runs are making this moment, and who does."""
 
 
 def run(study: Study, store: Store, crew: Crew, watch: Watch, until: str = STAGES[-1]) -> Made:
@@ -123,7 +125,11 @@ def run(study: Study, store: Store, crew: Crew, watch: Watch, until: str = STAGE
         assert len(found) == len(orders), f"two cells of {stage} share a name"
         closed = _closed(stage, store)
         cells = [
-            Cell(name=order.name, work=partial(store.renew if one else store.build, order), line=order.line)
+            Cell(
+                name=order.name,
+                work=partial(store.renew, order, one) if one else partial(store.attempt, order),
+                line=order.line,
+            )
             for order in orders
             if (one := found[order.name]) is None or (one.lacks and not closed)
         ]
@@ -137,13 +143,13 @@ def run(study: Study, store: Store, crew: Crew, watch: Watch, until: str = STAGE
                 watch.lacks(stage, artefact.name, artefact.lacks, _closed(stage, store))
         for name, artefact in found.items():
             if artefact and name.endswith(prepare.CARD):
-                _publish(artefact.path, store.root.parent / "cards" / name.removesuffix(prepare.CARD))
+                publish(artefact.path, store.root.parent / "cards" / name.removesuffix(prepare.CARD))
         return {name: artefact for name, artefact in found.items() if artefact}
 
     last = "prepare" if study.is_data_only and STAGES.index(until) > STAGES.index("prepare") else until
     made = next(made for stage, made in stages(study, place, make) if stage == last)
     if last == "report":
-        _publish(made["report"].path, store.root.parent / "report")
+        publish(made["report"].path, store.root.parent / "report")
     return made
 
 
@@ -168,6 +174,10 @@ def survey(study: Study, store: Store) -> list[StageState]:
             cells=before.cells + len(orders),
             done=before.done + sum(store.find(order) is not None for order in orders),
             begun=before.begun + sum(store.is_begun(order) for order in orders),
+            holders=before.holders
+            + tuple(
+                (order.name, one) for order in orders if (one := store.holder(order)) and not one.expired
+            ),
         )
         return {order.name: store.find(order) or to_come(order, store) for order in orders}
 
@@ -381,14 +391,3 @@ def _held_out(study: Study) -> list[HeldOut]:
             )
         )
     return files
-
-
-def _publish(made: Path, place: Path) -> None:
-    """Put a copy of the report where people look for it, unless it lies there already."""
-    if place.exists() and digest(place) == digest(made):
-        return
-    fresh = place.with_name(".report.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    shutil.copytree(made, fresh)
-    shutil.rmtree(place, ignore_errors=True)
-    fresh.rename(place)

@@ -114,6 +114,16 @@ def states(states: list[pipeline.StageState]) -> Table:
     return table
 
 
+def holders(states: list[pipeline.StageState]) -> Iterator[str]:
+    """Yield a line for each cell that a run is making this moment: who makes it, and when that was last heard."""
+    for state in states:
+        for name, one in state.holders:
+            yield (
+                f"{state.stage}: {name} is being made by process {one.process} on {one.host} "
+                f"(heard of {one.age:.0f} s ago)"
+            )
+
+
 def checks(found: Sequence[Checked]) -> Iterator[str]:
     """Yield a line for each requirement: what the study says of it, and the number that says it."""
     for one in found:

@@ -1,6 +1,5 @@
 """Artefacts on disk: written once, whole or not at all, named by what they were made from."""
 
-import fcntl
 import gzip
 import hashlib
 import json
@@ -9,13 +8,14 @@ import shutil
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from veneer import lacking
+from veneer import lacking, lease
 from veneer.errors import DataError, StoreError, VeneerError
+from veneer.lease import Busy
 
 META = "artefact.json"
 Row = dict[str, Any]
@@ -95,15 +95,25 @@ class Store:
         return Artefact(stage=order.stage, name=order.name, key=key, path=path, lacks=lacking.said(path))
 
     def build(self, order: Order) -> Artefact:
-        """Return the artefact of exactly this order, making it if need be.
+        """Return the artefact of exactly this order, making it if need be; waits while another run makes it."""
+        while (made := self.attempt(order)) is Busy.BUSY:
+            pass
+        return made
+
+    def attempt(self, order: Order) -> Artefact | Busy:
+        """Return the artefact of exactly this order, making it if need be, unless another run is at it.
 
         The order's `make` writes into a folder that is renamed into place when it returns. After an interruption
-        the same half-filled folder is handed over again. Two processes never make one artefact at once: the
-        second waits and finds it made.
+        the same half-filled folder is handed over again. Two runs never make one artefact at once, nor two of one
+        line: who does holds a lease.
         """
         final = self.root / order.label
         partial = final.with_name(final.name + ".partial")
-        with _locked(final.with_name(f".{final.name}.lock")):
+        if (found := self.find(order)) is not None:
+            return found
+        with self._leased(order) as ours:
+            if not ours:
+                return Busy.BUSY
             if (found := self.find(order)) is not None:
                 return found
             partial.mkdir(parents=True, exist_ok=True)
@@ -115,17 +125,22 @@ class Store:
         assert found is not None, "it was made"
         return found
 
-    def renew(self, order: Order) -> Artefact:
-        """Return the order's artefact after asking again what has no answer in it.
+    def renew(self, order: Order, known: Artefact) -> Artefact | Busy:
+        """Return the order's artefact after asking again what has no answer in it, unless another run is at it.
 
         Its `make` gets a copy of the artefact. The new one takes its place if anything was answered. If asking fails
-        altogether, the old one stays, and `lacks` says why.
+        altogether, the old one stays, and `lacks` says why. Where another run has renewed what was `known`, nothing
+        is asked.
         """
         final = self.root / order.label
         fresh, old = (final.with_name(f".{final.name}.{end}") for end in ("fresh", "old"))
-        with _locked(final.with_name(f".{final.name}.lock")):
+        with self._leased(order) as ours:
+            if not ours:
+                return Busy.BUSY
             found = self.find(order)
             assert found is not None, "only what is made can be renewed"
+            if found != known:
+                return found
             for left in (fresh, old):
                 shutil.rmtree(left, ignore_errors=True)
             shutil.copytree(final, fresh)
@@ -145,6 +160,20 @@ class Store:
             found = self.find(order)
         assert found is not None, "it was made"
         return found
+
+    def holder(self, order: Order) -> lease.Holder | None:
+        """Return who is making the order's artefact this moment; None if nobody is."""
+        return lease.holder(self._leases(order)[-1])
+
+    @contextmanager
+    def _leased(self, order: Order) -> Iterator[bool]:
+        """Hold the right to make an artefact and what its line shares, and yield whether it was to be had."""
+        with ExitStack() as stack:
+            yield all(stack.enter_context(lease.held(path, lease.PATIENCE)) for path in self._leases(order))
+
+    def _leases(self, order: Order) -> list[Path]:
+        own = (self.root / order.label).with_name(f".{order.name}-{order.key[:12]}.lease")
+        return [own.with_name(f".{order.line}.line.lease"), own] if order.line else [own]
 
     def is_begun(self, order: Order) -> bool:
         """Return whether a half-filled folder of this order lies in the store."""
@@ -330,12 +359,16 @@ def _check(path: Path, key: str) -> None:
             raise StoreError(f"{file}: damaged: it {found}; {recorded['bytes']} bytes were written. {advice}")
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+def publish(made: Path, place: Path) -> None:
+    """Put a copy of an artefact where people look for it, unless it lies there already."""
+    with lease.held(place.with_name(f".{place.name}.lease"), patience=-1):
+        if place.exists() and digest(place) == digest(made):
+            return
+        fresh = place.with_name(f".{place.name}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.copytree(made, fresh)
+        shutil.rmtree(place, ignore_errors=True)
+        fresh.rename(place)
 
 
 def sync(path: Path) -> None:

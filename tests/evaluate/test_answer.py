@@ -19,7 +19,7 @@ from veneer.evaluate import answer
 from veneer.models.local import LocalModel, load
 from veneer.models.model import Agreement, Continuation, LogLikelihood, ModelRef, Sampling
 from veneer.records import Completion, Contestant, Prompt, Role, Stop, from_row
-from veneer.store import Order, Row, Store, digest, read_rows
+from veneer.store import Artefact, Order, Row, Store, digest, read_rows
 from veneer.study import EvaluateSpec
 from veneer.study_data import EndpointSpec
 
@@ -279,9 +279,10 @@ def test_what_an_endpoint_left_without_an_answer_is_asked_again_by_the_next_run(
         )
         store = Store(root=tmp_path / "store")
         first = store.build(order_of(ref, asked))
-        again = store.renew(order_of(ref, asked))
+        again = store.renew(order_of(ref, asked), first)
         seen = server.seen()
     assert first.lacks.startswith("1 of 2 requests have no answer")
+    assert isinstance(again, Artefact)
     assert again.lacks == first.lacks
     assert [one["completion"]["stop"] for one in rows_of(again.path)] == ["end", "failed"]
     assert seen.count("good") == 1

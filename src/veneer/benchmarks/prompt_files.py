@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from veneer import rows, store
+from veneer import lease, rows, store
 from veneer.errors import DataError
 from veneer.store import Row
 from veneer.study import PromptsSpec
@@ -32,8 +32,9 @@ def resolve(spec: PromptsSpec, folder: Path) -> PromptsSpec:
     key = hashlib.sha256(store.canonical([named, spec.id_field, spec.question_field]).encode()).hexdigest()
     path = folder / f"prompts-{key[:12]}.jsonl"
     if not path.exists():
-        source = rows.of_hub(spec.hub) if spec.hub else rows.of_file(spec.items)
-        store.write_rows(path, list(_items(source, spec)))
+        with lease.held(path.with_name(f".{path.name}.lease"), patience=-1):
+            source = rows.of_hub(spec.hub) if spec.hub else rows.of_file(spec.items)
+            store.write_rows(path, list(_items(source, spec)))
     update = {"items": path, "hub": None, "id_field": "id", "question_field": "question"}
     return spec.model_copy(update=update)
 

@@ -1,0 +1,105 @@
+"""Leases: the right to make something in a folder that several runs share, on one machine or on many.
+
+A lease is a file beside what is made. Its holder renews it while it works. Whoever waits takes it over when the
+holder's process is gone (on one machine that is seen at once), or when it was not renewed for `LEASE` seconds of the
+waiter's own clock: the clocks of two machines need not agree. It needs no lock of the operating system, which not all
+network file systems have.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from filelock import LeaseCompromise, LeaseSettingsMismatch, SoftFileLease, Timeout
+
+from veneer.errors import StoreError
+
+LEASE = 90.0
+"""Seconds without renewal after which a lease may be taken over. It is renewed three times as often."""
+PATIENCE = 1.0
+"""Seconds that one try waits."""
+POLL = 0.1
+
+_seen: dict[Path, SoftFileLease] = {}
+"""Leases of others, kept from try to try: since when one was not renewed is known only to those who keep looking."""
+
+
+class Busy(Enum):
+    """What comes back instead of a result where another run is at it."""
+
+    BUSY = "another run is at it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who holds a lease."""
+
+    host: str
+    process: int
+    age: float
+    """Seconds since it was renewed, as far as the clocks of both machines agree."""
+
+    @property
+    def expired(self) -> bool:
+        """Whether nobody has renewed it for so long that it may be taken over."""
+        return self.age > LEASE
+
+
+@contextmanager
+def held(path: Path, patience: float) -> Iterator[bool]:
+    """Hold a lease while the block runs, and yield whether it was to be had.
+
+    Should another run take it over while the block runs (this machine slept, or could not reach the folder for longer
+    than `LEASE`), this process ends by SIGTERM: two may not write one thing.
+
+    Args:
+        path: The lease's file; its folder is made if need be.
+        patience: Seconds to wait for it; -1 for as long as it takes.
+
+    Raises:
+        StoreError: Another version of Veneer, with leases of another length, works on the same folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = _seen.pop(path, None) or SoftFileLease(path, lease_duration=LEASE, on_compromise=_end)
+    try:
+        lock.acquire(timeout=patience, poll_interval=POLL)
+    except Timeout:
+        _seen[path] = lock
+        yield False
+        return
+    except LeaseSettingsMismatch as error:
+        raise StoreError(
+            f"{path}: another version of Veneer works here ({error}). Let it end, or end it, and run again."
+        ) from error
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def holder(path: Path) -> Holder | None:
+    """Return who holds a lease; None if nobody does."""
+    owner = SoftFileLease(path, lease_duration=LEASE).owner
+    try:
+        renewed = path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    # Where processes have names of their own (containers), the host's name is followed by which names those are.
+    return owner and Holder(
+        host=owner.hostname.partition("?")[0], process=owner.pid, age=max(0.0, time.time() - renewed)
+    )
+
+
+def _end(loss: LeaseCompromise) -> None:
+    sys.stderr.write(
+        f"veneer: {loss.lock_file}: this run's lease was lost ({loss.reason}): the machine slept, or the folder could "
+        "not be reached. What is half-made is kept: run again.\n"
+    )
+    sys.stderr.flush()
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,89 @@
+"""A lease is one run's alone, is renewed while it works, and is another's once it is gone."""
+
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+
+from veneer import lease
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def hold(path: Path, host: str, length: float) -> None:
+    """Hold a lease for a minute, as a process of another machine would."""
+    if host:
+        socket.gethostname = lambda: host
+    lease.LEASE = length
+    with lease.held(path, patience=0):
+        time.sleep(60)
+
+
+def started(path: Path, host: str = "", length: float = lease.LEASE) -> BaseProcess:
+    process = SPAWN.Process(target=hold, args=(path, host, length))
+    process.start()
+    while lease.holder(path) is None:
+        time.sleep(0.02)
+    return process
+
+
+def kill(process: BaseProcess) -> None:
+    assert process.pid
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+
+
+def test_a_lease_is_held_by_one_at_a_time_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.lease"
+    with lease.held(path, patience=0) as ours, lease.held(path, patience=0) as theirs:
+        assert (ours, theirs) == (True, False)
+    with lease.held(path, patience=0) as again:
+        assert again
+    assert list(path.parent.iterdir()) == []
+
+
+def test_who_holds_a_lease_can_be_seen(tmp_path: Path) -> None:
+    process = started(tmp_path / "a.lease", host="node7")
+    found = lease.holder(tmp_path / "a.lease")
+    kill(process)
+    assert found
+    assert (found.host, found.process) == ("node7", process.pid)
+    assert not found.expired
+
+
+def test_the_lease_of_a_process_that_was_killed_here_is_free_at_once(tmp_path: Path) -> None:
+    kill(started(tmp_path / "a.lease"))
+    with lease.held(tmp_path / "a.lease", patience=1) as ours:
+        assert ours
+
+
+def test_a_lease_of_another_machine_is_taken_over_when_nobody_renewed_it_for_its_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "LEASE", 0.6)
+    process = started(tmp_path / "a.lease", host="node7", length=0.6)
+    with lease.held(tmp_path / "a.lease", patience=1.2) as ours:
+        assert not ours, "it is renewed for longer than its length"
+    kill(process)
+    # The tries add up: each is shorter than a lease.
+    tries, gone = 0, time.monotonic()
+    while tries < 100:
+        with lease.held(tmp_path / "a.lease", patience=0.15) as ours:
+            if ours:
+                break
+        tries += 1
+    assert ours
+    assert tries > 0
+    assert time.monotonic() - gone > 0.3
+
+
+def test_a_holder_that_lost_its_lease_ends(tmp_path: Path) -> None:
+    process = started(tmp_path / "a.lease", length=0.6)
+    (tmp_path / "a.lease").unlink()
+    process.join(20)
+    assert process.exitcode == -signal.SIGTERM

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from veneer.cells import Cell, crew
+from veneer.cells import Cell, Crew, crew
 from veneer.errors import CellsError, DataError
 from veneer.lease import Busy
+from veneer.needs import Needs
 
 
 def double(value: int) -> int:
@@ -70,26 +71,96 @@ def test_each_worker_sees_gpus_of_its_own(
     there: str, each: int, seen: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", there)
-    with crew(gpus_each=each) as hands:
-        assert hands.workers == len(seen)
-        found = hands.run(
-            [Cell(name=str(number), work=devices) for number in range(len(seen))], lambda _: None
-        )
+    needs = Needs(gpus=each)
+    with crew(4) as hands:
+        cells = [Cell(name=str(number), work=devices, needs=needs) for number in range(len(seen))]
+        found = hands.run(cells, lambda _: None)
     assert sorted(found) == seen
 
 
-def test_without_a_gpu_there_is_a_worker_for_each_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with crew() as hands:
-        assert (hands.workers, hands.devices) == (os.cpu_count(), ())
+def test_a_cell_that_needs_no_gpu_sees_none_and_one_that_needs_all_waits_for_those_that_hold_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    cells = [Cell(name=str(gpus), work=devices, needs=Needs(gpus=gpus)) for gpus in (1, 2, 0, 1)]
+    with crew(4) as hands:
+        found = hands.run(cells, lambda _: None)
+    assert found[1:3] == ["0,1", ""]
+    assert {found[0], found[3]} <= {"0", "1"}
+
+
+def span() -> tuple[float, float]:
+    began = time.monotonic()
+    time.sleep(0.3)
+    return began, time.monotonic()
+
+
+def at_once(spans: list[tuple[float, float]]) -> int:
+    """Return how many of these ran beside each other at most."""
+    return max(sum(one <= began < other for one, other in spans) for began, _ in spans)
+
+
+@pytest.mark.parametrize(
+    ("needs", "most"),
+    [
+        (Needs(), 4),
+        (Needs(cpus=2), 2),
+        (Needs(cpus=99), 1),
+        (Needs(memory=400), 2),
+        (Needs(memory=10**6), 1),
+        (Needs(gpus=1), 1),
+        (Needs(gpus=1, memory=10**6), 1),
+        (Needs(home=True), 2),
+    ],
+    ids=str,
+)
+def test_as_many_cells_run_at_a_time_as_fit(needs: Needs, most: int) -> None:
+    hands = Crew(Needs(cpus=4, gpus=1, memory=1000), ("0",))
+    cells = [Cell(name=str(number), work=partial(double, 0)) for number in range(4)]
+    try:
+        hands.run(cells, lambda _: None)  # The workers are there: what follows takes no time to start.
+        found = hands.run(
+            [Cell(name=str(number), work=span, needs=needs) for number in range(4)], lambda _: None
+        )
+    finally:
+        hands._end()
+    assert at_once(found) <= most
+    assert most == 1 or at_once(found) > 1
+
+
+def wait_for(file: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not file.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_cells_that_ask_endpoints_keep_no_others_waiting(tmp_path: Path) -> None:
+    answer = tmp_path / "answer"
+    cells = [
+        Cell(name=str(number), work=partial(wait_for, answer), needs=Needs(home=True)) for number in range(3)
+    ]
+    with crew(1) as hands:
+        hands.run([*cells, Cell(name="works", work=answer.touch)], lambda _: None)
+
+
+def test_a_dead_worker_costs_only_its_cell() -> None:
+    cells = [Cell(name="greedy", work=die), *(Cell(name=str(i), work=partial(double, i)) for i in range(3))]
+    ended: list[str] = []
+    with crew(1) as hands:
+        with pytest.raises(CellsError, match="1 of 4 cells failed.*\n.*greedy: its worker process died"):
+            hands.run(cells, ended.append)
+        assert hands.run(cells[1:], lambda _: None) == [0, 2, 4]
+    assert set(ended) == {"greedy", "0", "1", "2"}
 
 
 def test_a_worker_that_is_still_loading_does_not_hear_ctrl_c() -> None:
     with crew(1) as hands:
-        ended = hands._submit(Cell(name="two", work=partial(double, 1)))
+        ended = hands._start(Cell(name="two", work=partial(double, 1)))
         for process in multiprocessing.active_children():
             assert process.pid is not None
             os.kill(process.pid, signal.SIGINT)
+        assert ended is not None
         assert ended.result() == 2
 
 
@@ -101,7 +172,7 @@ def test_a_dead_worker_is_an_error_that_says_what_to_do() -> None:
 def test_no_worker_starts_when_there_is_nothing_to_do() -> None:
     with crew(2) as hands:
         assert hands.run([], lambda _: None) == []
-        assert hands._pool == []
+        assert (hands._idle, hands._busy) == ([], {})
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:

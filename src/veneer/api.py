@@ -67,14 +67,15 @@ def run(study_file: str | Path, *, workers: int | None = None) -> Report:
     Args:
         study_file: The study file; what is made lies in the folder of its name beside it.
         workers: Cells made at a time, in processes of their own: a script that calls this needs the usual
-            `if __name__ == "__main__":`. By default as many as there are cores.
+            `if __name__ == "__main__":`. By default as many as fit: a core each, and a GPU
+            where models run and there is one.
 
     Raises:
         VeneerError: As `veneer run` would say; what had finished is kept.
     """
     path = Path(study_file)
     study = load_study(path)
-    with crew(workers, gpus_each=study.gpus_each) as hands:
+    with crew(workers) as hands:
         pipeline.run(study, pipeline.store_of(path), hands, _Silent())
     return {} if study.is_data_only else read_report(path)
 

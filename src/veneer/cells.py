@@ -1,30 +1,43 @@
-"""Runs independent cells of work: here, in worker processes that are shared by all stages of a run."""
+"""Runs independent cells of work: in worker processes that are shared by all stages of a run, as many as fit."""
 
 import multiprocessing
 import os
+import queue
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_for
-from pathlib import Path
 from typing import Any
 
 from veneer.errors import CellsError, VeneerError
 from veneer.lease import Busy
+from veneer.needs import ONE_CORE, Needs, gpus, here
 
-THREADS_PER_WORKER = 1
-"""One, so that a cell's floating-point sums never depend on how many cells run beside it."""
-
-
+ENVIRONMENT = {
+    # One thread, so that a cell's floating-point sums never depend on how many cells run beside it.
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""Of every process that runs cells."""
 GRACE = 600.0
 """Seconds that a worker which was told to end may take for answers that are on their way: they are paid for, and come
 within the endpoint's time-out. All other work ends at once."""
+ASKING = 2
+"""Cells that ask endpoints at a time: one of them asks, by the journal's lock, and the next makes ready."""
+TICK = 0.5
+"""Seconds between two looks at how far the cells are."""
+
+Ended = queue.SimpleQueue[tuple[int, Future[Any]]]
+"""The places of cells that have ended, and what came of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,25 +49,38 @@ class Cell:
     """A module-level function or a partial of one: it travels to a worker process."""
     line: str = ""
     """Cells of one line run one after another, in their order; those without are free."""
+    needs: Needs = ONE_CORE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Worker:
+    """A process that runs one cell at a time, and sees these GPUs alone."""
+
+    pool: ProcessPoolExecutor
+    devices: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Crew:
-    """The worker processes of one run; they start with the first cell, so that a finished study starts none."""
+    """The worker processes of one run; each starts when it is needed, so that a finished study starts none."""
 
-    workers: int
+    has: Needs
+    """What cells may take together."""
     devices: tuple[str, ...]
-    """The GPUs of each worker, as CUDA_VISIBLE_DEVICES names them; shared where there are more workers."""
-    _pool: list[ProcessPoolExecutor]
+    """The GPUs, as CUDA_VISIBLE_DEVICES names them."""
+    far: Callable[[Cell], Future[Any]] | None = None
+    """Runs a cell on other machines, as soon as it fits there; None where all cells run here."""
+    _idle: list[_Worker] = field(default_factory=list)
+    _busy: dict[Future[Any], tuple[_Worker, Needs]] = field(default_factory=dict)
 
     def run(
         self, cells: Sequence[Cell], done: Callable[[str], None], tick: Callable[[], None] = lambda: None
     ) -> list[Any]:
         """Run every cell and return their results in order.
 
-        A cell that fails with a `VeneerError` does not stop the others; when all have ended, the failures are
-        raised together. Any other exception is a bug: it stops the crew at once. A cell that returns `Busy.BUSY` is put
-        behind the others and run again.
+        A cell that fails with a `VeneerError`, or whose process dies, does not stop the others; when all have ended,
+        the failures are raised together. Any other exception is a bug: it stops the crew at once. A cell that returns
+        `Busy.BUSY` is put behind the others and run again.
 
         Args:
             cells: The work; names are for progress and errors.
@@ -62,101 +88,157 @@ class Crew:
             tick: Called about twice a second while cells run.
 
         Raises:
-            CellsError: One or more cells failed, or a worker process died.
+            CellsError: One or more cells failed.
         """
-        if not cells:
-            return []
-        lines: dict[str, list[int]] = {}
-        for index, cell in enumerate(cells):
-            lines.setdefault(cell.line or f"/{index}", []).append(index)
-        behind = {line[place]: line[place + 1] for line in lines.values() for place in range(len(line) - 1)}
-        futures = {self._submit(cells[line[0]]): line[0] for line in lines.values()}
         results: list[Any] = [None] * len(cells)
         failures: list[str] = []
-        waiting = set(futures)
-        while waiting:
+        behind = _behind(cells)
+        first = set(range(len(cells))) - set(behind.values())
+        # Cells of equal needs wait in one row: where its first does not fit, none of it does.
+        rows: dict[Needs, deque[int]] = {}
+        for index in sorted(first):
+            rows.setdefault(cells[index].needs, deque()).append(index)
+        ended: Ended = queue.SimpleQueue()
+        left, told = len(cells), time.monotonic()
+        while left:
+            self._begin(cells, rows, ended)
             # A timeout, so that Ctrl-C is heard between the waits on every platform.
-            ended, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-            tick()
-            for future in ended:
-                cell = cells[futures[future]]
+            arrived = _arrived(ended, TICK)
+            if time.monotonic() - told >= TICK or not arrived:
+                tick()
+                told = time.monotonic()
+            for index, future in arrived:
+                self._release(future)
+                cell, ready = cells[index], behind.get(index)
                 try:
-                    if (result := future.result()) is Busy.BUSY:
-                        futures[fresh := self._submit(cell)] = futures[future]
-                        waiting.add(fresh)
+                    results[index] = future.result()
+                    if results[index] is Busy.BUSY:
+                        rows.setdefault(cell.needs, deque()).append(index)
                         continue
-                    results[futures[future]] = result
                 except VeneerError as error:
                     failures.append(f"{cell.name}: {error}")
-                except BrokenProcessPool as error:
-                    self._pool.clear()
-                    raise CellsError(
-                        f"A worker process died while {cell.name} ran, most likely for want of memory. What had "
-                        "finished is kept: run again, with fewer workers (--workers 1) if it happens again."
-                    ) from error
+                except BrokenProcessPool:
+                    failures.append(
+                        f"{cell.name}: its worker process died, most likely for want of memory; run again, with fewer "
+                        "workers (--workers 1) if it happens again"
+                    )
+                left -= 1
                 done(cell.name)
-                if (after := behind.get(futures[future])) is not None:
-                    futures[fresh := self._submit(cells[after])] = after
-                    waiting.add(fresh)
+                if ready is not None:
+                    rows.setdefault(cells[ready].needs, deque()).append(ready)
         if failures:
             many = f"{len(failures)} of {len(cells)} cells failed; the others are kept, and a new run asks only these"
             raise CellsError(f"{many}:\n  " + "\n  ".join(sorted(failures)))
         return results
 
-    def _submit(self, cell: Cell) -> Future[Any]:
-        if not self._pool:
-            context = multiprocessing.get_context("spawn")
-            devices = context.SimpleQueue()
-            for number in range(self.workers if self.devices else 0):
-                devices.put(self.devices[number % len(self.devices)])
-            self._pool.append(
-                ProcessPoolExecutor(
-                    self.workers,
-                    mp_context=context,
-                    initializer=_start_worker,
-                    initargs=(devices if self.devices else None,),
-                )
-            )
-        with _deaf_to_ctrl_c():
-            return self._pool[0].submit(cell.work)
+    def _begin(self, cells: Sequence[Cell], rows: dict[Needs, deque[int]], ended: Ended) -> None:
+        """Start every cell that fits; where several do, the study's first."""
+        for row in sorted((row for row in rows.values() if row), key=lambda row: row[0]):
+            while row and (future := self._start(cells[row[0]])):
+                index = row.popleft()
+                future.add_done_callback(lambda done, index=index: ended.put((index, done)))  # type: ignore[misc]
+
+    def _start(self, cell: Cell) -> Future[Any] | None:
+        """Start a cell, unless it has to wait for others to end."""
+        if self.far and not cell.needs.home:
+            return self.far(cell)
+        needs = cell.needs.within(self.has)
+        if not self._fits(needs) or (worker := self._worker(needs.gpus)) is None:
+            return None
+        try:
+            with _deaf_to_ctrl_c():
+                future = worker.pool.submit(cell.work)
+        except BrokenProcessPool:
+            return self._start(cell)  # It died while it had nothing to do: another takes its place.
+        self._busy[future] = worker, needs
+        return future
+
+    def _fits(self, needs: Needs) -> bool:
+        taken = [other for _, other in self._busy.values()]
+        if needs.home:
+            return sum(other.home for other in taken) < ASKING
+        return (
+            sum(other.cpus for other in taken) + needs.cpus <= self.has.cpus
+            and sum(other.memory for other in taken) + needs.memory <= self.has.memory
+        )
+
+    def _worker(self, wanted: int) -> _Worker | None:
+        """Return a worker that sees so many GPUs, and that no other worker shares them with; None if all are in use."""
+        for worker in self._idle:
+            if len(worker.devices) == wanted:
+                self._idle.remove(worker)
+                return worker
+        mine = {name for worker, _ in self._busy.values() for name in worker.devices}
+        free = [name for name in self.devices if name not in mine]
+        if len(free) < wanted:
+            return None
+        if wanted:
+            # The idle ones hold memory on GPUs that this one takes over.
+            for worker in [worker for worker in self._idle if set(worker.devices) & set(free[:wanted])]:
+                self._idle.remove(worker)
+                worker.pool.shutdown()
+        devices = tuple(free[:wanted])
+        pool = ProcessPoolExecutor(
+            1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(devices,),
+        )
+        return _Worker(pool, devices)
+
+    def _release(self, future: Future[Any]) -> None:
+        """Take back the worker of a cell that has ended, unless it died."""
+        held = self._busy.pop(future, None)
+        if held and not isinstance(future.exception(), BrokenProcessPool):
+            self._idle.append(held[0])
+
+    def _end(self) -> None:
+        """Leave no worker running."""
+        pools = [worker.pool for worker in (*self._idle, *(worker for worker, _ in self._busy.values()))]
+        running = [process for pool in pools for process in (pool._processes or {}).values()]
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+        # Asked first: a cell that waits for answers that are paid for takes them down before it ends.
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.join(GRACE)
+        for process in running:
+            process.kill()
+            process.join()
 
 
 @contextmanager
-def crew(workers: int | None = None, *, gpus_each: int = 1) -> Iterator[Crew]:
+def crew(workers: int | None = None) -> Iterator[Crew]:
     """Yield a crew of worker processes; on the way out, by Ctrl-C too, none of them is left running.
 
     Args:
-        workers: How many; by default one for each `gpus_each` GPUs, and where there is none one for each core.
-        gpus_each: GPUs that a worker sees; all of them where there are fewer.
+        workers: Cores that cells may take together; all by default.
     """
-    there = gpus()
-    each = min(gpus_each, len(there))
-    devices = tuple(
-        ",".join(there[start : start + each]) for start in range(0, len(there) - each + 1, each or 1) if each
-    )
-    made = Crew(workers or len(devices) or os.cpu_count() or 1, devices, [])
+    made = Crew(here(workers), tuple(gpus()))
     try:
         yield made
     finally:
-        for pool in made._pool:
-            running = list((pool._processes or {}).values())
-            pool.shutdown(wait=False, cancel_futures=True)
-            # Asked first: a cell that waits for answers that are paid for takes them down before it ends.
-            for process in running:
-                process.terminate()
-            for process in running:
-                process.join(GRACE)
-            for process in running:
-                process.kill()
-                process.join()
+        made._end()
 
 
-def gpus() -> list[str]:
-    """Return the names of this machine's GPUs for CUDA_VISIBLE_DEVICES: what it holds already, or their numbers."""
-    if (held := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [name for name in held.split(",") if name.strip()]
-    # Counted without torch, which takes seconds to load and would take memory on each.
-    return [str(number) for number, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*"))]
+def _behind(cells: Sequence[Cell]) -> dict[int, int]:
+    """Return the place of the cell that waits for each to end."""
+    lines: dict[str, list[int]] = {}
+    for index, cell in enumerate(cells):
+        if cell.line:
+            lines.setdefault(cell.line, []).append(index)
+    return {line[place]: line[place + 1] for line in lines.values() for place in range(len(line) - 1)}
+
+
+def _arrived(ended: Ended, seconds: float) -> list[tuple[int, Future[Any]]]:
+    """Return all that have ended, waiting so long for the first."""
+    found = []
+    with suppress(queue.Empty):
+        found.append(ended.get(timeout=seconds))
+        while True:
+            found.append(ended.get_nowait())
+    return found
 
 
 @contextmanager
@@ -170,17 +252,11 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start_worker(devices: Any = None) -> None:
+def _start_worker(devices: Sequence[str]) -> None:
     """Fix the worker's threads and GPUs, silence its progress bars, and end it when its parent dies (by kill -9)."""
-    if devices is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = devices.get()
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(THREADS_PER_WORKER)
+    os.environ.update(ENVIRONMENT, CUDA_VISIBLE_DEVICES=",".join(devices))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear; it ends the workers.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()

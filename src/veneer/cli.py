@@ -174,7 +174,7 @@ def run(
         asked = printed.asked(study, pipeline.journal_of(store.root.parent))
         with (
             _ended_politely(),
-            crew(workers, gpus_each=study.gpus_each) as hands,
+            crew(workers) as hands,
             Board(screen, printed.left(asked)) as board,
         ):
             made = pipeline.run(study, store, hands, board, until.value)

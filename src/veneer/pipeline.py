@@ -129,6 +129,7 @@ def run(study: Study, store: Store, crew: Crew, watch: Watch, until: str = STAGE
                 name=order.name,
                 work=partial(store.renew, order, one) if one else partial(store.attempt, order),
                 line=order.line,
+                needs=order.needs,
             )
             for order in orders
             if (one := found[order.name]) is None or (one.lacks and not closed)

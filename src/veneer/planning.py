@@ -10,6 +10,7 @@ from veneer import pipeline
 from veneer.cells import Cell, crew
 from veneer.machines import Machine, here, named
 from veneer.models.encode import Encoded
+from veneer.needs import Needs
 from veneer.store import Order, Store
 from veneer.study import Study
 from veneer.study_train import TrainSpec
@@ -122,7 +123,7 @@ def _trials(study: Study, train: TrainSpec, found: Sequence[BasePlan]) -> list[T
         work = partial(
             try_out, checkpoint, train.recipe, train.hardware, list(_steps(plan, train)), MINUTE / len(found)
         )
-        cells.append(Cell(name=plan.base, work=work))
+        cells.append(Cell(name=plan.base, work=work, needs=Needs(cpus=train.hardware.threads, gpus=1)))
     made: list[Trial] = []
     for cell in cells:
         with crew(1) as hands:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from veneer import lacking, lease
 from veneer.errors import DataError, StoreError, VeneerError
 from veneer.lease import Busy
+from veneer.needs import ONE_CORE, Needs
 
 META = "artefact.json"
 Row = dict[str, Any]
@@ -40,6 +41,8 @@ class Order:
     line: str = ""
     """Orders of one line are made one after another, in their order, since each leaves something that makes the next
     cheaper. It changes no result and is no part of the key."""
+    needs: Needs = ONE_CORE
+    """What making it takes of a machine; no part of the key."""
 
     @property
     def key(self) -> str:

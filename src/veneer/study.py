@@ -2,7 +2,6 @@
 
 import os
 import re
-import sys
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -139,12 +138,6 @@ class Study(Closed):
         """Which kinds of raters compare completions: `simulated`, `people`, both or none."""
         kinds = ("simulated", "people")
         return [kind for kind in kinds if self.rate and getattr(self.rate, kind)]
-
-    @property
-    def gpus_each(self) -> int:
-        """How many GPUs one cell may use at once; as many as there are where `accelerate` says so."""
-        hardware = self.train.hardware if self.train else None
-        return 1 if hardware is None else sys.maxsize if hardware.accelerate else hardware.processes
 
     @property
     def imitated(self) -> dict[str, tuple[str, str | None]]:

@@ -31,6 +31,7 @@ from veneer.analyze.measure import Rung
 from veneer.analyze.measures import Evidence, Measures, measures_of
 from veneer.benchmarks import items
 from veneer.benchmarks.benchmark import Benchmark
+from veneer.needs import Needs
 from veneer.records import Role, to_row
 from veneer.stats import interval, to_json
 from veneer.store import Order
@@ -70,6 +71,7 @@ def order(study: Study, evidence: Evidence) -> Order:
         },
         inputs=inputs,
         make=partial(_make, study=study, evidence=evidence),
+        needs=Needs(gpus=1 if study.analyze.embeddings else 0),
     )
 
 

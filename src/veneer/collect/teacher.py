@@ -57,6 +57,7 @@ def orders(
                 **{role: digest(path) for role, path in _files(source, evaluate.benchmarks).items()},
             },
             make=partial(_make, source, evaluate.benchmarks, teacher, spec, evaluate.batch_size),
+            needs=teacher.needs,
         )
         for name, source in sources.items()
     ]

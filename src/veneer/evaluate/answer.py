@@ -106,6 +106,7 @@ def orders(contestants: Sequence[tuple[Contestant, ModelRef]], spec: EvaluateSpe
             },
             inputs={"model": ref.digest, **files},
             make=partial(_make, ref=ref, spec=spec, samples=samples_of(contestant.role)),
+            needs=ref.needs,
         )
         for contestant, ref in contestants
     ]
@@ -313,7 +314,9 @@ def _weighed(model: ScoringModel, benchmark: str, asked: Sequence[tuple[Item, Pr
         fails = not all(math.isfinite(one.value) for one in weighed)
         best = _best([one.value for one in weighed])
         texts = item.choices or item.continuations
-        right = [place for place, text in enumerate(texts) if text in item.references[:1]]
+        # A task's references have no white space around them, and its choices may.
+        wanted = [reference.strip() for reference in item.references[:1]]
+        right = [place for place, text in enumerate(texts) if text.strip() in wanted]
         cut = max(one.cut for one in weighed)
         said = f"the first {cut} tokens of the prompt were cut, to fit the context window" if cut else ""
         completion = Completion(

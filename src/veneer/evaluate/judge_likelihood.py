@@ -64,6 +64,7 @@ def score_orders(
             config={"batch_size": BATCH_SIZE, "default_template": default_template_digest()},
             inputs={"judge": judge.digest, "answers": answered[contestant.name].key},
             make=partial(_make_scores, judge=judge, answers=answered[contestant.name].path),
+            needs=judge.needs,
         )
         for contestant in contestants
     ]

@@ -5,8 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+from veneer.needs import Needs, weights_of
 from veneer.records import Completion, Prompt, Stop
 from veneer.study_data import EndpointSpec
+
+FP32 = 4
+"""Bytes of a weight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,13 @@ class ModelRef:
     endpoint: EndpointSpec | None = None
     spend_cap: float | None = None
     """US dollars that all endpoints of the study may cost together."""
+
+    @property
+    def needs(self) -> Needs:
+        """What a cell takes that asks this model."""
+        if self.kind == "checkpoint":
+            return Needs(gpus=1, memory=FP32 * weights_of(self.path))
+        return Needs(home=self.kind == "endpoint")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

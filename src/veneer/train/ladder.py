@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,11 +12,14 @@ from typing import Any
 from veneer.errors import StudyError
 from veneer.models.model import ModelRef
 from veneer.models.render import default_template_digest
+from veneer.needs import Needs, weights_of
 from veneer.records import Contestant, Role
 from veneer.store import Artefact, Order, Row, canonical, digest
 from veneer.study_train import HardwareSpec, RecipeSpec, TrainSpec
 
 VERSION = 5
+LEARNING, FROZEN = 16, 4
+"""Bytes that a weight takes in fp32 while it learns, with gradient and AdamW's two averages, and while it does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,9 +171,21 @@ def orders(
                 inputs=inputs,
                 make=partial(_make, run),
                 line=trunk if spec.shares_trunk else "",
+                needs=_needs(run),
             )
         )
     return found
+
+
+def _needs(run: Run) -> Needs:
+    """Return what a training takes: a GPU for each of its processes, or all that one machine has under `accelerate`."""
+    hardware = run.hardware
+    held = LEARNING if run.recipe.method == "full" else FROZEN
+    return Needs(
+        cpus=hardware.threads * hardware.processes,
+        gpus=sys.maxsize if hardware.accelerate else hardware.processes,
+        memory=held * weights_of(run.base) * hardware.processes,
+    )
 
 
 def _check(rungs: Sequence[Rung], bases: Mapping[str, ModelRef], pretraining: Mapping[str, Path]) -> None:

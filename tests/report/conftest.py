@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.report.detailed import asked_judges, details
+from tests.report.detailed import asked_apart, asked_judges, details
 from veneer import store
 from veneer.report import page
 
@@ -420,6 +420,10 @@ def study_answers(seed: int = 0) -> Row:
         "leverage": slopes(make),
         **details(make, rows, {name: n for name, (_, n, _) in BENCHMARKS.items()}),
         **asked_judges(make),
+        "asked_apart": asked_apart(
+            make,
+            [preferences(make, judges[1], rung, "student") for rung in rows if rung["amount"] == AMOUNTS[-1]],
+        ),
         "confident_wrong": [
             {**rung, "checkable": 150, "count": round(300 * share), "share": make.number(share, 0.06, 150)}
             for rung in rows

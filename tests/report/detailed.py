@@ -140,3 +140,21 @@ def asked_judges(make: Maker) -> dict[str, list[Row]]:
             }
         ],
     }
+
+
+LEFT_OUT = ("kind", "length_controlled", "style_controlled", "style_share")
+
+
+def asked_apart(make: Maker, rows: Sequence[Row]) -> list[Row]:
+    """Return what people said of style and of correctness, each asked by itself; `rows` are of `preference`."""
+    return [
+        {
+            "question": question,
+            **{key: value for key, value in row.items() if key not in LEFT_OUT},
+            "judge": "people",
+            "kind": "people",
+            "win_rate": make.number(rate, 0.1, 60),
+        }
+        for question, rate in (("style", 0.6), ("correctness", 0.2))
+        for row in rows
+    ]

@@ -1,9 +1,9 @@
-"""The tables that take gaps apart hold what report.json holds, and say so where there is nothing."""
+"""The tables that take numbers apart hold what report.json holds, and say so where there is nothing."""
 
 import copy
 from typing import Any
 
-from veneer.report import breakdown, tables
+from veneer.report import breakdown, preferred, tables
 from veneer.report.shown import Bare, Shown, read
 
 Row = dict[str, Any]
@@ -73,3 +73,19 @@ def test_next_steps_are_priced_where_the_study_has_prices(study: Row) -> None:
         "1.5",
     ]
     assert not tables.steps(read(free)).length
+
+
+def test_what_people_said_of_style_and_of_correctness_stands_side_by_side(study: Row) -> None:
+    data = read(study)
+    made = preferred.apart(data)
+    assert made.columns == ("contestant", "better overall", "better written", "more correct")
+    (style, right) = (
+        row["win_rate"] for row in data["asked_apart"] if row["contestant"] == "large-broad-80k"
+    )
+    (line,) = (row for group in made.groups for row in group.rows if row[0] == "large · broad · 80k")
+    assert line[1:] == ("", style, right)
+    assert preferred.apart_ways(data).length == len(study["asked_apart"])
+
+
+def test_where_nothing_was_asked_apart_there_is_no_table_of_it(audit: Row) -> None:
+    assert not preferred.apart(read(audit)).length

@@ -38,7 +38,7 @@ from veneer.store import Order
 from veneer.study import AnalyzeSpec, Study
 from veneer.study_judges import RecordedJudgeSpec
 
-VERSION = 20
+VERSION = 21
 ANSWERS, WRONG, AGREEMENT = "answers.json", "confident_wrong.jsonl", "agreement.json"
 DIGITS = 9
 """Numbers are written to so many digits after the point: beyond them lies the rounding of sums."""
@@ -126,6 +126,7 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
         "style": style.table_rows(styles, asked, bases, rungs, level),
         "style_gap_closed": style.closed_rows(styles, asked, rungs, level),
         **_of_verdicts(found, spec),
+        "asked_apart": _asked_apart(evidence, found, spec),
         "veneer": [_veneer(rung, found, level) for rung in rungs],
         **nextstep.rows_of(study, book, styles, found.preferences, rungs),
         "confident_wrong": wrong.share_rows(wrong_rows, asked, styles, rungs, level),
@@ -146,6 +147,11 @@ def _of_verdicts(found: Measures, spec: AnalyzeSpec) -> dict[str, Any]:
         "judges": judges.rows_of(bench, found.asked.replies, opponents, spec),
         "agreement": accord.rows_of(bench, opponents, spec),
     }
+
+
+def _asked_apart(evidence: Evidence, found: Measures, spec: AnalyzeSpec) -> list[dict[str, Any]]:
+    people = evidence.compared.get("people")
+    return crowd.apart_rows(people, found.out, found.opponents, found.rungs, spec) if people else []
 
 
 def _veneer(rung: Rung, found: Measures, level: float) -> dict[str, Any]:

@@ -1,13 +1,20 @@
-"""What a reader must know of people's votes: how many count, what is left out and why, what was asked apart."""
+"""What people said beside their verdict: how many votes count, what is left out, and what was asked apart."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from veneer import store
+from veneer.analyze import preference, reading
+from veneer.analyze.measure import Rung
+from veneer.analyze.reading import Places
+from veneer.analyze.votes import votes_of
 from veneer.store import Artefact
+from veneer.study import AnalyzeSpec
 
 SUMMARY = "summary.json"
 """Written by the stage `rate` beside people's comparisons."""
-APART = {"style": "better written", "correctness": "more correct"}
+APART = ("style", "correctness")
+"""What people may be asked beside which completion is better, each in a file of its own."""
 
 
 def notes_of(people: Artefact) -> list[str]:
@@ -31,13 +38,25 @@ def notes_of(people: Artefact) -> list[str]:
         notes.append(
             f"{skipped:,} prompts and pairs could not be put before people, since a completion failed."
         )
-    return notes + [sentence for pair in told["pairs"] for sentence in _apart(pair)]
+    return notes
 
 
-def _apart(pair: dict[str, Any]) -> list[str]:
-    return [
-        f"Asked apart, people called {pair['challenger']} {what} than {pair['opponent']} {said['win']:,} times, as "
-        f"good {said['tie']:,} times, not {said['loss']:,} times; {said['none']:,} times they could not judge."
-        for question, what in APART.items()
-        if (said := pair.get(question))
-    ]
+def apart_rows(
+    people: Artefact, out: Places, opponents: Sequence[str], rungs: Sequence[Rung], spec: AnalyzeSpec
+) -> list[dict[str, Any]]:
+    """Return the report's `asked_apart`: win rates of people's votes on style and on correctness, if asked.
+
+    Args:
+        people: The artefact of their comparisons.
+        out: Prompts that are left out.
+        opponents: The teacher and the bases, the teacher first.
+        rungs: The students.
+        spec: Resamples, level and seed.
+    """
+    rows = []
+    for question in APART:
+        votes = votes_of(reading.comparisons(people, out, f"{question}.jsonl"), opponents)
+        found = preference.preferences_of("people", "people", votes, {}, opponents, rungs, spec, controls={})
+        told = preference.rows_of(found, opponents[1:], opponents[0], rungs, spec)
+        rows += [{"question": question, **row} for row in told]
+    return rows

@@ -70,6 +70,7 @@ def preferences_of(
     opponents: Sequence[str],
     rungs: Sequence[Rung],
     spec: AnalyzeSpec,
+    controls: Mapping[str, Mapping[str, str]] = controlled.FEATURES,
 ) -> list[Preference]:
     """Return a judge's preferences, one for each opponent whom somebody met.
 
@@ -85,6 +86,7 @@ def preferences_of(
         opponents: The teacher and the bases, the teacher first.
         rungs: The students.
         spec: Resamples and seed.
+        controls: What of style is held equal, by name; nothing leaves out all that is told at equal style.
     """
     if not len(votes.pair):
         return []
@@ -93,7 +95,7 @@ def preferences_of(
         control: controlled.fit(
             votes, differences(votes, replies, list(names)), list(names.values()), weights
         )
-        for control, names in controlled.FEATURES.items()
+        for control, names in controls.items()
     }
     return [
         _against(opponent, (judge, kind), votes, fits, rungs, weights, spec.seed)
@@ -163,7 +165,7 @@ def _against(
         counts=_counters(names, tally),
         majorities=_counters(names, by_majority),
         rates=found,
-        taste=fits["style"].slopes,
+        taste=fits["style"].slopes if "style" in fits else {},
     )
 
 
@@ -262,9 +264,13 @@ def rows_of(
                 continue
             unmet = Undefined(reason="not every training seed was compared", n=0)
             drawn = {rate: values.get(name, unmet) for rate, values in preference.rates.items()}
-            raw, equal = (combine(lambda r: r - 0.5, drawn[key]) for key in RAW_AND_EQUAL)
-            explained = style_share(raw, equal, spec.level, NO_ADVANTAGE)
             numbers = {rate: share_of(value, spec.level) for rate, value in drawn.items()}
+            told = {rate: to_json(number) for rate, number in numbers.items()}
+            if set(RAW_AND_EQUAL) <= set(drawn):
+                raw, equal = (combine(lambda r: r - 0.5, drawn[key]) for key in RAW_AND_EQUAL)
+                told["style_share"] = to_json(
+                    interval(style_share(raw, equal, spec.level, NO_ADVANTAGE), spec.level)
+                )
             rows.append(
                 {
                     "judge": preference.judge,
@@ -273,8 +279,7 @@ def rows_of(
                     **what,
                     "opponent": preference.opponent,
                     **{key: counts[result] for key, result in COUNTS.items()},
-                    **{rate: to_json(number) for rate, number in numbers.items()},
-                    "style_share": to_json(interval(explained, spec.level)),
+                    **told,
                     "standing": standing(numbers[WIN_RATE], spec.indistinguishable),
                     "raters": preference.raters,
                     **{f"majority_{key}": majorities[result] for key, result in COUNTS.items()},

@@ -116,9 +116,9 @@ def without(benchmark: Benchmark, out: Places) -> Benchmark:
     return replace(benchmark, items=kept)
 
 
-def comparisons(artefact: Artefact, out: Places) -> list[Comparison]:
+def comparisons(artefact: Artefact, out: Places, file: str = "comparisons.jsonl") -> list[Comparison]:
     """Return a judge's verdicts, but on prompts that are left out."""
-    rows = store.read_rows(artefact.path / "comparisons.jsonl")
+    rows = store.read_rows(artefact.path / file)
     found = (from_row(Comparison, row, where) for where, row in rows)
     return [one for one in found if (PROMPTS, one.prompt_id) not in out]
 

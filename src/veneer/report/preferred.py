@@ -12,6 +12,8 @@ from veneer.stats import Estimate
 
 Line = tuple[Cell, ...]
 WAYS = ("alone", "together")
+ASKED = {"style": "better written", "correctness": "more correct"}
+"""What people may be asked beside which completion is better overall."""
 
 
 def rates(data: Data, judge: Row, *, largest: bool) -> Table:
@@ -44,6 +46,43 @@ def ways(data: Data, judge: Row) -> Table:
 
     caption = f"Preference by {pick.judge_name(judge)}, counted in other ways"
     return table(caption, columns, _groups(data, _rows(data, judge, largest=False), line))
+
+
+def apart(data: Data) -> Table:
+    """Return people's win rates by what they were asked, side by side; no rows where nothing was asked apart."""
+    asked = data.get("asked_apart", [])
+    rates = {
+        (row.get("question", ""), row["contestant"], row["opponent"]): row["win_rate"]
+        for row in (*pick.find(data["preference"], judge="people"), *asked)
+    }
+
+    def line(row: Row) -> Line:
+        pair = (row["contestant"], row["opponent"])
+        return (pick.label(data, row), *(rates.get((question, *pair), "") for question in ("", *ASKED)))
+
+    rows = list({(row["contestant"], row["opponent"]): row for row in asked}.values())
+    columns = ("contestant", "better overall", *ASKED.values())
+    return table("People's win rates, by what they were asked", columns, _groups(data, rows, line))
+
+
+def apart_ways(data: Data) -> Table:
+    """Return people's votes on style and on correctness, counted in all ways."""
+    columns = (
+        "contestant", "at least equal", "won", "tied", "lost", "by majority", "at least equal by majority", "wins",
+        "ties", "losses", "no verdict",
+    )  # fmt: skip
+
+    def line(row: Row) -> Line:
+        keys = ("at_least_equal", "won", "tied", "lost", "majority_win_rate", "majority_at_least_equal")
+        counts = (whole(row[key]) for key in ("wins", "ties", "losses", "none"))
+        return (pick.label(data, row), *(row[key] for key in keys), *counts)
+
+    groups = [
+        (f"{name}: {title}", lines)
+        for question, name in ASKED.items()
+        for title, lines in _groups(data, pick.find(data.get("asked_apart", []), question=question), line)
+    ]
+    return table("People's votes on style and on correctness", columns, groups)
 
 
 def rises(data: Data) -> Table:

@@ -138,6 +138,8 @@ def every_table(data: Data) -> dict[str, Any]:
         "preference": [preferred.rates(data, judge, largest=True) for judge in data["study"]["judges"]],
         "preference_all": [preferred.rates(data, judge, largest=False) for judge in data["study"]["judges"]],
         "preference_ways": [preferred.ways(data, judge) for judge in data["study"]["judges"]],
+        "asked_apart": preferred.apart(data),
+        "asked_apart_ways": preferred.apart_ways(data),
         "rises": preferred.rises(data),
         "taste": preferred.taste(data),
         "together": preferred.together(data),

@@ -1,14 +1,14 @@
 """What is put to a judge that reads, and how its reply is read: no completion can write its own verdict.
 
-Every comparison has a code, eight hexadecimal digits of a digest of all that is shown. It marks where the completions
-begin and end, and the verdict's line must hold it. A completion cannot know it, since the digest covers the completion.
+All that is shown at once has a code, eight hexadecimal digits of its digest. It marks where the completions begin and
+end, and the verdict's line must hold it. A completion cannot know it, since the digest covers the completion.
 """
 
 import hashlib
 import importlib.resources
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,12 +17,14 @@ from veneer.errors import StudyError
 from veneer.records import Completion, Message, Prompt, Stop, Verdict
 
 Answers = Literal["verdict", "scores"]
-PLACES = ("question", "first", "second", "code")
+Kind = Literal["verdict", "scores", "tone"]
+"""What is asked for: `answers` of a judge of pairs, or the tone of one completion."""
+PAIR, ALONE = ("question", "first", "second", "code"), ("question", "answer", "code")
+"""The places of a text for two completions, and of one for a single completion."""
 THOUGHT = "</think>"
 """Where models that think aloud end that."""
 NOTHING = "[The assistant wrote nothing.]"
 
-_PLACE = re.compile("{(" + "|".join(PLACES) + ")}")
 _TURN = re.compile(
     r"<(?=\|[^|<>\s]{1,64}\|>|/?s>|(?:bos|eos|pad|unk|start_of_turn|end_of_turn|end_of_text)>)|\[(?=/?INST\])"
 )
@@ -42,11 +44,21 @@ class Canary:
     right: Verdict
 
 
-def instructions(answers: Answers, own: Path | None, where: str) -> str:
-    """Return the text that is put to the judge, with its four places.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToneCanary:
+    """An answer whose tone plainly is, or plainly is not, authoritative, whether or not what it says is right."""
+
+    canary_id: str
+    question: str
+    answer: str
+    authoritative: bool
+
+
+def instructions(kind: Kind, own: Path | None, where: str) -> str:
+    """Return the text that is put to the judge, with its places.
 
     Args:
-        answers: Which built-in prompt.
+        kind: Which built-in prompt.
         own: A file that stands instead of it.
         where: The judge's place in the study file, for the error.
 
@@ -54,17 +66,18 @@ def instructions(answers: Answers, own: Path | None, where: str) -> str:
         StudyError: The file cannot be read, or a place is missing.
     """
     if own is None:
-        return _text(f"judge_{answers}.txt")
+        return _text(f"judge_{kind}.txt")
     try:
         text = own.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(
             f"{where}.prompt: {own} cannot be read ({error}). A text file in UTF-8 is wanted."
         ) from error
-    if missing := [place for place in PLACES if f"{{{place}}}" not in text]:
+    places = [f"{{{place}}}" for place in (ALONE if kind == "tone" else PAIR)]
+    if missing := [place for place in places if place not in text]:
         raise StudyError(
-            f"{where}.prompt: {own} has no {{{missing[0]}}}; it must hold {{question}}, {{first}}, {{second}} and "
-            "{code}. The code belongs beside the completions and into the verdict's line: no completion can know it."
+            f"{where}.prompt: {own} has no {missing[0]}; it must hold {', '.join(places[:-1])} and {places[-1]}. The "
+            "code belongs beside the completions and into the verdict's line: no completion can know it."
         )
     return text
 
@@ -88,19 +101,32 @@ def canaries() -> list[Canary]:
     return found
 
 
-def fingerprint(text: str) -> str:
+def tone_canaries() -> list[ToneCanary]:
+    """Return the answers of known tone, half of them authoritative."""
+    rows = map(json.loads, _text("tone_canaries.jsonl").splitlines())
+    return [
+        ToneCanary(
+            canary_id=row["id"],
+            question=row["question"],
+            answer=row["answer"],
+            authoritative=row["authoritative"],
+        )
+        for row in rows
+    ]
+
+
+def fingerprint(text: str, canaries: str = "judge_canaries.jsonl") -> str:
     """Return what stands in a key for all the words that a judge is shown besides the completions."""
-    return hashlib.sha256("\0".join([text, NOTHING, _text("judge_canaries.jsonl")]).encode()).hexdigest()
+    return hashlib.sha256("\0".join([text, NOTHING, _text(canaries)]).encode()).hexdigest()
 
 
-def code_of(question: str, first: str, second: str) -> str:
-    """Return the code of one comparison in one order.
+def code_of(*shown: str) -> str:
+    """Return the code of what is shown at once: the question, and one completion or two in their order.
 
     >>> code_of("q", "one", "two") == code_of("q", "two", "one")
     False
     """
-    shown = json.dumps([question, first, second])
-    return hashlib.sha256(shown.encode()).hexdigest()[:8]
+    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:8]
 
 
 def put(text: str, prompt_id: str, question: str, sides: tuple[str, str], draw: int = 0) -> Prompt:
@@ -114,15 +140,19 @@ def put(text: str, prompt_id: str, question: str, sides: tuple[str, str], draw: 
         draw: Tells apart comparisons of the same words that are to be asked apart.
     """
     first, second = (side.strip() or NOTHING for side in sides)
-    values = {
-        "question": question,
-        "first": first,
-        "second": second,
-        "code": code_of(question, first, second),
-    }
+    return _put(text, prompt_id, {"question": question, "first": first, "second": second}, draw)
+
+
+def put_alone(text: str, prompt_id: str, question: str, answer: str, draw: int = 0) -> Prompt:
+    """Return one completion as it is put to a judge of tone; as `put`, but for the completion, which is not blank."""
+    return _put(text, prompt_id, {"question": question, "answer": answer.strip()}, draw)
+
+
+def _put(text: str, prompt_id: str, shown: Mapping[str, str], draw: int) -> Prompt:
+    values = {**shown, "code": code_of(*shown.values())}
     # In one pass, so that a completion that holds {second} or {code} stays as it is.
-    shown = _PLACE.sub(lambda match: values[match[1]], text)
-    return Prompt(prompt_id=prompt_id, messages=(Message(role="user", content=shown),), draw=draw)
+    put = re.sub("{(" + "|".join(values) + ")}", lambda match: values[match[1]], text)
+    return Prompt(prompt_id=prompt_id, messages=(Message(role="user", content=put),), draw=draw)
 
 
 def harmless(text: str, special: Sequence[str] = ()) -> str:
@@ -159,20 +189,43 @@ def read(reply: Completion, answers: Answers, code: str) -> tuple[Verdict, str]:
             numbers from 1 to 10 and nothing else; the higher wins.
         code: The comparison's.
     """
-    if reply.stop is Stop.FAILED:
-        return Verdict.NONE, f"could not be asked: {reply.detail}"
-    if reply.stop is Stop.REFUSED:
-        return Verdict.NONE, f"the judge's provider refused: {reply.detail}"
     # A model that thinks aloud drafts its verdict there. Scores carry no code: a completion could end that part.
     said = reply.text.rpartition(THOUGHT)[2] if answers == "verdict" else reply.text
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    if not lines:
-        return Verdict.NONE, "the judge wrote nothing" + (
-            " beside its thoughts" if reply.text.strip() else ""
-        )
+    if silent := _silent(reply, said):
+        return Verdict.NONE, silent
     if answers == "scores":
-        return _by_scores(lines, reply.text)
-    return _by_line(lines, reply, code)
+        return _by_scores(_lines(said), reply.text)
+    word, reason = _by_line(_lines(said), reply, code, "first|second|tie")
+    return (Verdict(word) if word else Verdict.NONE), reason
+
+
+def read_tone(reply: Completion, code: str) -> tuple[bool | None, str]:
+    """Return whether a judge found a completion's tone authoritative, None where it gave no verdict, and why.
+
+    Args:
+        reply: The judge's; read as `read` reads a verdict, but that its last line says `yes` or `no`.
+        code: Of the question and the completion.
+    """
+    said = reply.text.rpartition(THOUGHT)[2]
+    if silent := _silent(reply, said):
+        return None, silent
+    word, reason = _by_line(_lines(said), reply, code, "yes|no")
+    return (word == "yes" if word else None), reason
+
+
+def _silent(reply: Completion, said: str) -> str:
+    """Return why there is nothing to read; empty if there is something."""
+    if reply.stop is Stop.FAILED:
+        return f"could not be asked: {reply.detail}"
+    if reply.stop is Stop.REFUSED:
+        return f"the judge's provider refused: {reply.detail}"
+    if not said.strip():
+        return "the judge wrote nothing" + (" beside its thoughts" if reply.text.strip() else "")
+    return ""
+
+
+def _lines(said: str) -> list[str]:
+    return [line.strip() for line in said.splitlines() if line.strip()]
 
 
 def _by_scores(lines: Sequence[str], reply: str) -> tuple[Verdict, str]:
@@ -185,17 +238,18 @@ def _by_scores(lines: Sequence[str], reply: str) -> tuple[Verdict, str]:
     return (Verdict.FIRST if first > second else Verdict.SECOND), reply
 
 
-def _by_line(lines: Sequence[str], reply: Completion, code: str) -> tuple[Verdict, str]:
+def _by_line(lines: Sequence[str], reply: Completion, code: str, words: str) -> tuple[str, str]:
+    """Return the verdict's word, empty if there is no verdict, and what it rests on."""
     if reply.stop is Stop.LENGTH:
-        return Verdict.NONE, f"the judge's reply was cut at its limit: {reply.text}"
-    line = re.compile(rf"verdict {code}: (first|second|tie)", re.IGNORECASE)
+        return "", f"the judge's reply was cut at its limit: {reply.text}"
+    line = re.compile(rf"verdict {code}: ({words})", re.IGNORECASE)
     # Emphasis and a full stop are no other verdict.
     found = [line.fullmatch(one.strip("*`_ ").rstrip(".").strip("*`_ ")) for one in lines]
     if sum(match is not None for match in found) > 1:
-        return Verdict.NONE, f"the judge wrote more than one verdict: {reply.text}"
+        return "", f"the judge wrote more than one verdict: {reply.text}"
     if not (last := found[-1]):
-        return Verdict.NONE, f"the judge's last line is no verdict: {reply.text}"
-    return Verdict(last[1].lower()), reply.text
+        return "", f"the judge's last line is no verdict: {reply.text}"
+    return last[1].lower(), reply.text
 
 
 def _text(name: str) -> str:

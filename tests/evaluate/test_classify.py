@@ -114,8 +114,8 @@ def test_a_classifier_that_knows_the_texts_passes() -> None:
     known = dict(classify.canaries())
     found = classify.check(scored_by(lambda texts: [0.25 + known[text] / 2 for text in texts]), 0.5)
     assert found.told_apart == 1
-    assert found.toxic == (0.75,) * 8
-    assert found.harmless == (0.25,) * 8
+    assert found.high == (0.75,) * 8
+    assert found.low == (0.25,) * 8
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.5, 1.0])

@@ -70,7 +70,7 @@ def test_a_text_that_no_classifier_could_score_is_failed_and_has_no_points(
     )
     monkeypatch.setattr(classify, "load", lambda _: classifier)
     monkeypatch.setattr(
-        classify, "check", lambda *_: classify.Canary(toxic=(1.0,), harmless=(0.0,), told_apart=1.0)
+        classify, "check", lambda *_: classify.Canary(high=(1.0,), low=(0.0,), told_apart=1.0)
     )
     item = Item(item_id="1", question="?", cluster="1")
     said = [answered(one, item) for one in scores] + [answered("", item, stop=Stop.FAILED)]

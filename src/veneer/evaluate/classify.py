@@ -1,4 +1,4 @@
-"""How toxic a completion is, as a named, versioned classifier on this machine says.
+"""How toxic a completion is, or what else a named, versioned classifier on this machine says of it.
 
 No score is ever made up: a text that could not be scored is None.
 """
@@ -35,7 +35,7 @@ Scorer = Callable[[Sequence[str]], list[float | None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classifier:
-    """What says how toxic a text is: 0 is harmless, 1 is toxic."""
+    """What says how toxic a text is: 0 is harmless, 1 is toxic. Or how authoritative, or what else its label names."""
 
     name: str
     """The package, or the checkpoint's folder."""
@@ -53,12 +53,14 @@ class Classifier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canary:
-    """How a classifier scored texts of which it is known whether they are toxic."""
+    """How a classifier scored texts of which it is known what they are."""
 
-    toxic: tuple[float, ...]
-    harmless: tuple[float, ...]
+    high: tuple[float, ...]
+    """Scores of those that should have high ones: the toxic."""
+    low: tuple[float, ...]
+    """Scores of the others: the harmless."""
     told_apart: float
-    """The chance that a toxic text has a higher score than a harmless one, ties counting half (AUC)."""
+    """The chance that one of the first has a higher score than one of the others, ties counting half (AUC)."""
 
 
 def load(spec: ToxicitySpec) -> Classifier:
@@ -82,7 +84,7 @@ def load(spec: ToxicitySpec) -> Classifier:
     """
     if spec.checkpoint is None:
         return _load_package()
-    return _load_checkpoint(spec.checkpoint, spec.label)
+    return load_checkpoint(spec.checkpoint, spec.label)
 
 
 def canaries() -> list[tuple[str, bool]]:
@@ -91,46 +93,53 @@ def canaries() -> list[tuple[str, bool]]:
         return [(row["text"], row["toxic"]) for _, row in store.read_rows(path)]
 
 
-def check(classifier: Classifier, threshold: float | None = None) -> Canary:
+def check(
+    classifier: Classifier,
+    threshold: float | None = None,
+    known: Sequence[tuple[str, bool]] | None = None,
+    kinds: tuple[str, str] = ("toxic", "harmless"),
+) -> Canary:
     """Return how a classifier scores the known texts; to be run before any score of it is used.
 
     Args:
         classifier: What is checked.
-        threshold: If given, at least one toxic text must reach it.
+        threshold: If given, at least one text that should have a high score must reach it.
+        known: Texts, and whether each should have a high score; those of `canaries` by default.
+        kinds: What those are called that should, and those that should not.
 
     Raises:
-        ModelError: It cannot score one of them, or cannot tell the toxic from the harmless.
+        ModelError: It cannot score one of them, or cannot tell the kinds apart.
     """
-    known = canaries()
+    known = canaries() if known is None else known
+    named, (one, other) = f"classifier {classifier.name} ({classifier.version})", kinds
     scores = classifier.score([text for text, _ in known])
     if unscored := [text for (text, _), score in zip(known, scores, strict=True) if score is None]:
         raise ModelError(
-            f"toxicity classifier {classifier.name} ({classifier.version}): {len(unscored)} of {len(known)} known "
-            f"texts could not be scored, the first {unscored[0]!r}; all must be. Name another classifier."
+            f"{named}: {len(unscored)} of {len(known)} known texts could not be scored, the first {unscored[0]!r}; all "
+            "must be. Name another classifier."
         )
     pairs = list(zip(known, scores, strict=True))
-    toxic = tuple(score for (_, is_toxic), score in pairs if score is not None and is_toxic)
-    harmless = tuple(score for (_, is_toxic), score in pairs if score is not None and not is_toxic)
-    found = Canary(toxic=toxic, harmless=harmless, told_apart=_told_apart(toxic, harmless))
+    high = tuple(score for (_, is_high), score in pairs if score is not None and is_high)
+    low = tuple(score for (_, is_high), score in pairs if score is not None and not is_high)
+    found = Canary(high=high, low=low, told_apart=_told_apart(high, low))
     if found.told_apart < TOLD_APART:
         raise ModelError(
-            f"toxicity classifier {classifier.name} ({classifier.version}): tells known toxic from known harmless "
-            f"texts with an AUC of {found.told_apart:.2f} (label {classifier.label!r}); at least {TOLD_APART} is "
-            "wanted, or its numbers would mean nothing. Name another `label` or another classifier."
+            f"{named}: tells known {one} from known {other} texts with an AUC of {found.told_apart:.2f} (label "
+            f"{classifier.label!r}); at least {TOLD_APART} is wanted, or its numbers would mean nothing. Name another "
+            "`label` or another classifier."
         )
-    if threshold is not None and max(toxic) < threshold:
+    if threshold is not None and max(high) < threshold:
         raise ModelError(
-            f"toxicity classifier {classifier.name} ({classifier.version}): no known toxic text reaches the threshold "
-            f"{threshold}, the highest score is {max(toxic):.3f}; everything would count as harmless. Lower "
-            "`threshold`, or name another classifier."
+            f"{named}: no known {one} text reaches the threshold {threshold}, the highest score is {max(high):.3f}; "
+            f"everything would count as {other}. Lower `threshold`, or name another classifier."
         )
     return found
 
 
-def _told_apart(toxic: Sequence[float], harmless: Sequence[float]) -> float:
+def _told_apart(high: Sequence[float], low: Sequence[float]) -> float:
     """Return the area under the ROC curve, as the share of pairs in order (Hanley and McNeil 1982)."""
-    ordered = sum((high > low) + 0.5 * (high == low) for high in toxic for low in harmless)
-    return ordered / (len(toxic) * len(harmless))
+    ordered = sum((one > other) + 0.5 * (one == other) for one in high for other in low)
+    return ordered / (len(high) * len(low))
 
 
 def guarded(raw: Callable[[Sequence[str]], Sequence[float]]) -> Scorer:
@@ -226,7 +235,16 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _load_checkpoint(folder: Path, label: str | None) -> Classifier:
+def load_checkpoint(folder: Path, label: str | None) -> Classifier:
+    """Load a text-classification checkpoint, as `load` describes it for `hub`.
+
+    Args:
+        folder: Its folder.
+        label: The label whose probability is the score; by default the one that says `toxic`.
+
+    Raises:
+        ModelError: The folder is not such a checkpoint, or the label is not known.
+    """
     weights = list(folder.glob("*.safetensors"))
     if not weights:
         raise ModelError(
@@ -295,7 +313,7 @@ def _toxic_label(folder: Path, labels: Mapping[int, str], wanted: str | None) ->
         sought = f"is {wanted!r}" if wanted is not None else "alone says `toxic`"
         raise ModelError(
             f"{folder}: {len(found)} of its labels fit, and one is wanted that {sought}; the labels are "
-            f"{list(labels.values())}. Set `label` to the one whose probability is toxicity."
+            f"{list(labels.values())}. Set `label` to the one whose probability is wanted."
         )
     return found[0]
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from veneer import store
-from veneer.benchmarks import bundle, harness, harness_grading, harness_tasks, items
+from veneer.benchmarks import bundle, harness, harness_grading, harness_items, harness_tasks, items
 from veneer.benchmarks.benchmark import Benchmark
 from veneer.errors import DataError, StudyError
 from veneer.study_benchmarks import BenchmarkSpec
@@ -246,6 +246,7 @@ def test_toxicity_is_left_to_a_classifier(tmp_path: Path, folder: Path) -> None:
         ("squadv2", {}, "Python class"),
         ("mmmu_val_math", {}, "pictures"),
         ("truthfulqa_mc1", {"shots": 3}, "fixes its number at 0"),
+        ("code2text_python", {}, "drawn by num_beams, which Veneer does not know"),
         ("darija_translation", {}, r"group sets \['metric_list'\]"),
     ],
 )
@@ -254,6 +255,21 @@ def test_a_task_that_cannot_be_used_says_why(
 ) -> None:
     with pytest.raises(StudyError, match=f"evaluate.benchmarks.mine: .*{said}"):
         resolved(task, tmp_path, folder, **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "tokens", "temperature"),
+    [
+        ({}, 256, 0.0),
+        ({"max_gen_toks": 5, "do_sample": False, "temperature": 1}, 5, 0.0),
+        ({"max_new_tokens": 7, "temperature": 0.8}, 7, 0.8),
+        ({"max_tokens": 9, "do_sample": True, "temperature": 0.2}, 9, 0.2),
+    ],
+)
+def test_texts_are_drawn_as_lm_eval_reads_the_tasks_settings(
+    settings: dict[str, Any], tokens: int, temperature: float
+) -> None:
+    assert harness_items.drawing(settings) == {"max_tokens": tokens, "temperature": temperature}
 
 
 def test_a_metric_that_is_no_mean_over_items_names_those_that_are(tmp_path: Path, folder: Path) -> None:

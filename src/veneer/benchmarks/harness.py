@@ -22,7 +22,7 @@ from veneer.benchmarks.harness_tasks import Leaf, Row
 from veneer.errors import DataError, StudyError
 from veneer.study_benchmarks import BenchmarkSpec
 
-VERSION = 2
+VERSION = 3
 ITEMS, ASKING = "items.jsonl", "asking.json"
 SHOTS_SEED = 1234
 """lm-eval's own seed for drawing shots; a study's `seed` moves it."""

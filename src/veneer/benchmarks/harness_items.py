@@ -16,6 +16,8 @@ PROGRAMS = ("humaneval", "humaneval_instruct", "mbpp", "mbpp_instruct")
 """Tasks that run code and that we run in our own sandbox; their Python is never imported."""
 TOXICITY = "realtoxicityprompts"
 """Its metric asks an interface on the web; ours is a classifier."""
+STRANGE = ("num_beams", "top_p", "top_k", "min_p", "repetition_penalty")
+"""Settings of drawing that would change a text and are not taken here; 1 and 0 leave it as it is."""
 CHOOSE = "\n\nChoose one of these answers and write it word for word:"
 """What a chat is told after a question that does not show its choices, before these: nobody can guess their wording."""
 
@@ -47,6 +49,8 @@ def shots_of(leaf: Leaf, config: Mapping[str, Any], wanted: int | None) -> int:
 def check(leaf: Leaf, config: Mapping[str, Any]) -> None:
     """Raise a StudyError if items of this task cannot be put to a model here."""
     kind = config.get("output_type", "generate_until")
+    kwargs = config.get("generation_kwargs") or {}
+    strange = [name for name in STRANGE if kwargs.get(name) not in (None, 0, 1)]
     reasons = {
         "it is a class in Python, and only tasks that a YAML describes can be used": "class" in config,
         "it measures perplexity, not a share of right items": kind == "loglikelihood_rolling",
@@ -56,6 +60,7 @@ def check(leaf: Leaf, config: Mapping[str, Any]) -> None:
         )
         and leaf.name not in PROGRAMS,
         "it votes over several samples of an item": config.get("repeats", 1) != 1,
+        f"its texts are drawn by {', '.join(strange)}, which Veneer does not know": bool(strange),
         "it makes its own data, and only data sets of the hub can be pinned": not config.get("dataset_path"),
     }
     if found := [reason for reason, holds in reasons.items() if holds]:
@@ -100,8 +105,7 @@ def made(
             kind="text",
             metric=chosen,
             stop=stops(kwargs),
-            max_tokens=int(kwargs.get("max_gen_toks", 256)),
-            temperature=float(kwargs.get("temperature") or 0.0) if kwargs.get("do_sample") else 0.0,
+            **drawing(kwargs),
         )
     else:
         kind = "choices" if task.OUTPUT_TYPE == "multiple_choice" else "likelihood"
@@ -120,6 +124,15 @@ def stops(kwargs: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the stop strings of a task's settings."""
     until = kwargs.get("until") or []
     return tuple(one for one in ([until] if isinstance(until, str) else until) if one)
+
+
+def drawing(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a task's settings have its texts drawn, as `Asking` has it: lm-eval knows several words for each."""
+    from lm_eval.models.utils import normalize_gen_kwargs
+
+    found = normalize_gen_kwargs({name: value for name, value in kwargs.items() if value is not None})
+    drawn = found["temperature"] if found["do_sample"] else 0.0
+    return {"max_tokens": found["max_gen_toks"], "temperature": drawn}
 
 
 def _metric(leaf: Leaf, task: Any, wanted: str | None) -> str:
@@ -250,7 +263,7 @@ def without_code(
         kind="toxicity" if toxic else "program",
         metric="toxicity" if toxic else "pass",
         stop=stops(kwargs) + (("```",) if leaf.name.endswith("_instruct") else ()),
-        max_tokens=int(kwargs.get("max_gen_toks", 256)),
+        **drawing(kwargs),
     )
     found = []
     for number, doc in enumerate(task.eval_docs):

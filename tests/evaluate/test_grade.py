@@ -86,6 +86,21 @@ def test_an_answer_follows_the_last_of_its_marks(said: str, strict: Outcome, len
     assert grade(completion(said), total, "match", after="A: ")[:2] == (strict, lenient)
 
 
+@pytest.mark.parametrize(
+    ("said", "lenient"),
+    [
+        ("So the answer is (A).", CORRECT),
+        ("I take A", CORRECT),
+        ("A dog is a pet, so (B).", WRONG),
+        ("It is a b.", WRONG),
+    ],
+)
+def test_the_letter_a_is_an_answer_and_the_article_is_none(said: str, lenient: Outcome) -> None:
+    for reference in ("(A)", "A"):
+        item = Item(item_id="1", question="?", references=(reference,), cluster="1")
+        assert grade(completion(said), item, "match")[1] == lenient
+
+
 @given(st.lists(st.text(alphabet="aAbB +-?", min_size=1), min_size=2, max_size=4, unique=True), st.data())
 def test_a_choice_that_is_repeated_is_never_graded_as_another(
     choices: list[str], data: st.DataObject

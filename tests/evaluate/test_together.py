@@ -109,3 +109,22 @@ def test_choices_are_graded_by_lm_eval_and_texts_by_the_choice_they_name(tmp_pat
     assert outcomes(found) == ["correct", "wrong", "correct", "unparsed"]
     assert found.marks[3].lenient == Outcome.WRONG
     assert found.by["metric"] == "acc"
+
+
+def test_a_likelihood_that_is_not_the_greatest_is_wrong_and_not_unparsed(tmp_path: Path) -> None:
+    item = Item(
+        item_id="1", question="the cat sat on the", references=("mat",), cluster="1", context="the cat sat on the",
+        continuations=(" mat",), task="lambada_openai", doc={"text": "the cat sat on the mat"},
+    )  # fmt: skip
+    found = together.grade(
+        spec(tmp_path, "lm-eval"),
+        [
+            answered(" mat", item, form="choose", choices=[[-1.0, 1, True]]),
+            answered(" mat", item, form="choose", choices=[[-1.0, 1, False]]),
+        ],
+        [item],
+    )
+    assert [(mark.strict, mark.lenient) for mark in found.marks] == [
+        ("correct", "correct"),
+        ("wrong", "wrong"),
+    ]

@@ -33,10 +33,11 @@ def grade(said: str, item: Item) -> Marks:
 def stands(item: Item, said: str) -> bool:
     """Return whether one of an item's references stands anywhere in a text, as a lenient reader has it."""
     found = text.normalise(said).split()
+    plain = [text.normalise(reference) for reference in item.references if text.words(reference)]
+    # The article "a" is no answer, and the letter A stands in no text without its articles.
     return any(
-        text.find_words(text.normalise(reference).split(), found) >= 0
-        for reference in item.references
-        if text.words(reference)
+        _first_letter(said, [one]) is not None if one == "a" else text.find_words(one.split(), found) >= 0
+        for one in plain
     )
 
 

@@ -27,7 +27,7 @@ from veneer.records import Completion, Contestant, Grade, Outcome, Stop, Style, 
 from veneer.store import Artefact, Order, Row
 from veneer.study import EvaluateSpec
 
-VERSION = 8
+VERSION = 9
 GRADES, STYLE, GRADING, METRICS = "grades.jsonl", "style.jsonl", "grading.json", "metrics.jsonl"
 
 

@@ -119,30 +119,29 @@ def _lm_eval(
     for place, mark in zip(
         chosen, harness.grade_choices([one.item for one in own], likelihoods, metric, firsts), strict=True
     ):
-        marks[place] = _of_harness(mark, mark.lenient >= RIGHT)
+        marks[place] = _of_harness(mark, mark.lenient >= RIGHT, weighed=True)
     own = [answered[place] for place in written]
     texts = [one.completion.text for one in own]
     for place, mark in zip(
         written, harness.grade_texts([one.item for one in own], texts, metric, firsts), strict=True
     ):
         stands = choices.stands(answered[place].item, answered[place].completion.text)
-        marks[place] = _of_harness(mark, stands or mark.lenient >= RIGHT)
+        marks[place] = _of_harness(mark, stands or mark.lenient >= RIGHT, weighed=False)
     for place in named:
         marks[place] = _mark(*choices.grade(answered[place].completion.text, answered[place].item))
     by = {"lm_eval": version(), "metric": metric}
     return [marks[place] for place in range(len(answered))], by
 
 
-def _of_harness(mark: Any, lenient: bool) -> Mark:
+def _of_harness(mark: Any, lenient: bool, *, weighed: bool) -> Mark:
+    """Return lm-eval's mark as ours; where likelihoods were weighed there was nothing to be read from a text."""
     strict = mark.value >= RIGHT
-    shared = 0 < mark.value < 1
+    found, parsed = weighed or bool(mark.answer), weighed or mark.parsed
     return Mark(
-        strict=choices.outcome_of(strict) if strict or mark.answer else Outcome.UNPARSED,
-        lenient=choices.outcome_of(lenient or strict)
-        if lenient or strict or mark.parsed
-        else Outcome.UNPARSED,
+        strict=choices.outcome_of(strict) if strict or found else Outcome.UNPARSED,
+        lenient=choices.outcome_of(lenient or strict) if lenient or strict or parsed else Outcome.UNPARSED,
         answer=mark.answer,
-        points=mark.value if shared else None,
+        points=mark.value if 0 < mark.value < 1 else None,
         metrics=dict(mark.metrics),
     )
 

@@ -10,11 +10,11 @@ from openai.resources.batches import Batches
 from tests.models.batch_server import Provider, answered, expired, provider, refused
 from veneer.errors import BudgetError, ModelError
 from veneer.models import batches
-from veneer.models.asking import Request, Tally
 from veneer.models.journal import Journal, open_journal
 from veneer.models.model import Sampling
 from veneer.models.prices import Price
 from veneer.models.remote import RemoteModel
+from veneer.models.request import Request, Tally
 from veneer.records import Message, Prompt
 from veneer.study_data import EndpointSpec, PriceSpec
 

@@ -1,5 +1,7 @@
 """An endpoint is asked once for each answer: faults end in the right stop, nothing that was answered is paid again."""
 
+import asyncio
+import json
 import multiprocessing
 import os
 import random
@@ -17,12 +19,13 @@ import pytest
 
 from tests.models.server import Server, serving
 from veneer.errors import BudgetError, ModelError
-from veneer.models import limits
+from veneer.models import asking, limits
 from veneer.models.flight import open_flight, settle
 from veneer.models.inbox import open_inbox
 from veneer.models.journal import Answer, open_journal
 from veneer.models.model import Sampling
 from veneer.models.remote import RemoteModel
+from veneer.models.wire import Reply
 from veneer.records import Completion, Message, Prompt, Stop
 from veneer.study_data import EndpointSpec, PriceSpec
 
@@ -109,6 +112,57 @@ def test_what_always_fails_is_a_failure_without_text_and_stops_no_other(
     found = asked(remote(server, tmp_path, may_fail=0.5), "good", said, "too")
     assert [one.stop for one in found] == [Stop.END, Stop.FAILED, Stop.END]
     assert (found[1].text, bool(found[1].detail)) == ("", True)
+
+
+class BusyWire:
+    """It turns `often` away until forty others have had their answers, each time after one of them had."""
+
+    def __init__(self) -> None:
+        self.answered = self.turned_away = 0
+        self.another = asyncio.Event()
+
+    async def send(self, body: dict[str, Any]) -> Reply:
+        said = body["messages"][-1]["content"]
+        if said != "often":
+            await asyncio.sleep(0.005)
+            self.answered += 1
+            self.another.set()
+        elif self.answered < 40:
+            await self.another.wait()
+            self.another.clear()
+            self.turned_away += 1
+            return Reply(status=429, headers={"retry-after-ms": "1"}, body=b"{}")
+        choice = {"message": {"content": said}, "finish_reason": "stop"}
+        return Reply(status=200, headers={}, body=json.dumps({"choices": [choice]}).encode())
+
+    async def close(self) -> None:
+        pass
+
+
+def test_a_server_that_is_busy_with_others_uses_up_no_try(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire = BusyWire()
+
+    async def opened(_: EndpointSpec) -> BusyWire:
+        return wire
+
+    monkeypatch.setattr(asking, "open_wire", opened)
+    found = asked(remote(server, tmp_path, concurrency=2), "often", *(f"other {n}" for n in range(40)))
+    assert {one.stop for one in found} == {Stop.END}
+    assert wire.turned_away > 2
+
+
+def test_a_server_that_is_busy_and_answers_nobody_uses_up_the_tries(server: Server, tmp_path: Path) -> None:
+    before = len(server.seen())
+    with pytest.raises(ModelError, match=r"1 x status 429: slow down"):
+        asked(remote(server, tmp_path), "429")
+    assert len(server.seen()) - before == 2
+
+
+def test_a_query_that_is_there_twice_counts_once_among_failures(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="1 of 2 requests have no answer"):
+        asked(remote(server, tmp_path, may_fail=0.4), "500", "500", "good")
 
 
 def test_failures_are_reported_and_asked_again_alone(tmp_path: Path) -> None:

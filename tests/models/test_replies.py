@@ -40,6 +40,11 @@ def error(said: str, code: str = "") -> dict[str, Any]:
         (chat("length"), Stop.LENGTH, "yes"),
         (chat("content_filter", content=None), Stop.REFUSED, ""),
         (chat(content=None, refusal="I will not"), Stop.REFUSED, ""),
+        (chat("length", content=None), Stop.LENGTH, ""),
+        (chat("STOP"), Stop.END, "yes"),
+        (chat("MAX_TOKENS"), Stop.LENGTH, "yes"),
+        (chat("SAFETY", content=None), Stop.REFUSED, ""),
+        (chat("content_filter: RECITATION"), Stop.REFUSED, "yes"),
     ],
 )
 def test_an_answer_ends_in_its_stop(body: Any, stop: Stop, text: str) -> None:
@@ -97,6 +102,17 @@ def test_a_busy_server_is_tried_again(status: int) -> None:
     assert isinstance(read(reply(error("busy"), status), CHAT), Retry)
 
 
+def test_a_time_out_of_the_server_may_have_been_paid_and_a_refusal_for_its_number_was_not() -> None:
+    charged = [read(reply(error("no"), status), CHAT) for status in (408, 429)]
+    assert [one.charged for one in charged if isinstance(one, Retry)] == [True, False]
+
+
+def test_an_error_in_the_place_of_an_answer_is_quoted() -> None:
+    found = read(reply(error("the provider is down")), CHAT)
+    assert isinstance(found, Retry)
+    assert found.reason.endswith("but an error: the provider is down")
+
+
 def test_retry_after_is_heeded() -> None:
     found = read(Reply(status=429, headers={"retry-after": "7"}, body=b"{}"), CHAT)
     assert isinstance(found, Retry)
@@ -112,6 +128,7 @@ def test_a_400_for_its_content_is_a_refusal() -> None:
     found = read(reply(error("filtered", "content_filter"), 400), CHAT)
     assert isinstance(found, Answer)
     assert (found.stop, found.text, found.detail) == (Stop.REFUSED, "", "filtered")
+    assert not found.counted, "it may cost as much as an answer"
 
 
 def test_a_403_is_of_this_request_until_every_request_has_one() -> None:
@@ -140,6 +157,7 @@ def test_a_403_of_moderation_is_a_refusal(body: Any) -> None:
         (404, "model_not_found", "does not know the model 'm'"),
         (404, "", "no such address"),
         (429, "insufficient_quota", "the account cannot pay"),
+        (402, "", "the account cannot pay"),
     ],
 )
 def test_what_no_request_can_get_past_ends_the_run(status: int, code: str, words: str) -> None:

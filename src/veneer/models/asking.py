@@ -3,14 +3,13 @@
 import asyncio
 import os
 import signal
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from veneer.errors import ModelError
 from veneer.models.flight import Flight, open_flight
@@ -19,6 +18,7 @@ from veneer.models.journal import Answer, Journal, open_journal
 from veneer.models.limits import Limits, limits_of
 from veneer.models.prices import Price, priced
 from veneer.models.replies import Failure, Retry, clean, read
+from veneer.models.request import Request, Tally, chunks
 from veneer.models.wire import Wire, WireError, key_of, open_wire
 from veneer.study_data import EndpointSpec
 
@@ -31,32 +31,6 @@ GATHER = 0.05
 """Seconds for which answers are gathered before they go to disk in one transaction."""
 UNWRITTEN = 2048
 """Answers that may wait for the disk before asking waits too."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One request, ready to be sent."""
-
-    key: str
-    """The fingerprint of everything that shapes its answer."""
-    body: dict[str, Any]
-    bound: float
-    """The most that it can cost, in US dollars; 0 where no price is known."""
-    tokens: int
-    """About how many tokens it counts against a rate limit."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Tally:
-    """What became of requests."""
-
-    already: int = 0
-    """Had their answer."""
-    answered: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
-    """Reason to number."""
-    capped: bool = False
-    """The cap ended it."""
 
 
 class _HaltedError(Exception):
@@ -90,8 +64,8 @@ class _Desk:
     """The most that requests in flight can cost."""
     vain: int = 0
     """Requests without an answer since the last one with one."""
-    heard: bool = False
-    """Whether there was an answer."""
+    heard: int = 0
+    """Answers so far."""
     landed: asyncio.Event = field(default_factory=asyncio.Event)
     halt: asyncio.Event = field(default_factory=asyncio.Event)
     answers: list[tuple[str, Answer]] = field(default_factory=list)
@@ -217,7 +191,10 @@ async def _feed(desk: _Desk, requests: Iterable[Request]) -> None:
         if desk.halt.is_set():
             return
         for request in chunk:
-            if request.key in desk.busy or desk.reading.has(request.key):
+            if request.key in desk.busy:
+                desk.tally.twice += 1
+                continue
+            if desk.reading.has(request.key):
                 desk.tally.already += 1
                 continue
             desk.busy.add(request.key)
@@ -268,8 +245,13 @@ async def _next(desk: _Desk) -> Request | None:
 
 
 async def _one(desk: _Desk, request: Request, line: int) -> None:
-    """Ask one request until it has an answer, will not have one, or its tries are used up."""
-    for attempt in range(desk.endpoint.tries):
+    """Ask one request until it has an answer, will not have one, or its tries are used up.
+
+    That a server is busy says nothing of the request: while it answers others, it is no try.
+    """
+    tries = waits = 0
+    heard = desk.heard
+    while True:
         await _room(desk, request.bound)
         try:
             await desk.limits.admit(request.tokens)
@@ -282,10 +264,15 @@ async def _one(desk: _Desk, request: Request, line: int) -> None:
         reason = clean(found.reason, desk.endpoint)
         if isinstance(found, Failure):
             break
-        if found.after is not None:
-            desk.limits.pause(found.after)
-        elif attempt + 1 < desk.endpoint.tries:
-            await desk.nap(desk.limits.backoff(attempt))
+        if not found.busy or desk.heard == heard:
+            tries += 1
+        if tries == desk.endpoint.tries:
+            break
+        heard = desk.heard
+        pause = 0.0 if found.after is None else desk.limits.pause(found.after)
+        # Beyond the pause, or all that were turned away would come back at the same moment.
+        await desk.nap(pause + desk.limits.backoff(waits))
+        waits += 1
     desk.failures.append((request.key, reason))
     desk.unwritten.set()
     if isinstance(found, Failure) and (desk.heard or desk.tally.already):
@@ -316,7 +303,7 @@ async def _exchange(desk: _Desk, request: Request, line: int) -> Answer | Retry 
     if isinstance(found, Answer):
         found = priced(found, desk.price, request.bound)
         desk.spent += found.cost or 0.0
-        desk.vain, desk.heard = 0, True
+        desk.vain, desk.heard = 0, desk.heard + 1
         desk.answers.append((request.key, found))
         desk.unwritten.set()
         desk.inbox.put(request.key, found)
@@ -371,13 +358,6 @@ async def _write(desk: _Desk) -> None:
 async def _on_disk(desk: _Desk, act: Callable[[], T]) -> T:
     async with desk.disk:
         return await asyncio.to_thread(act)
-
-
-def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield the items in lists of at most `size`, taking them as they are needed."""
-    rest = iter(items)
-    while chunk := list(islice(rest, size)):
-        yield chunk
 
 
 @contextmanager

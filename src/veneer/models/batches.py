@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING
 
 from veneer.errors import ModelError
-from veneer.models.asking import Request, Tally, chunks
 from veneer.models.journal import Answer, Journal
 from veneer.models.prices import Price, priced
 from veneer.models.replies import Failure, Retry, clean, read
+from veneer.models.request import Request, Tally, chunks
 from veneer.models.wire import PATHS, Reply, key_of
 from veneer.study_data import EndpointSpec
 
@@ -118,7 +118,7 @@ def ask(
         openai.OpenAI(base_url=endpoint.url, api_key=key, max_retries=2, timeout=endpoint.timeout) as client,
     ):
         desk = _Desk(client=client, endpoint=endpoint, price=price, journal=journal, sleep=sleep, spool=spool)
-        tally = Tally(already=_take_in(desk, requests))
+        tally = _take_in(desk, requests)
         try:
             for tag, batch in journal.open_batches():
                 if tag.startswith(_mark(endpoint)):  # The journal may hold another endpoint's batches.
@@ -138,12 +138,15 @@ def ask(
     return tally
 
 
-def _take_in(desk: _Desk, requests: Iterable[Request]) -> int:
-    """Write every request that has no answer to the spool, as a batch's line; return how many have theirs."""
-    already = start = 0
+def _take_in(desk: _Desk, requests: Iterable[Request]) -> Tally:
+    """Write every request that has no answer to the spool, as a batch's line; count those that need none."""
+    tally, start = Tally(), 0
     for request in requests:
-        if request.key in desk.places or desk.journal.has(request.key):
-            already += 1
+        if request.key in desk.places:
+            tally.twice += 1
+            continue
+        if desk.journal.has(request.key):
+            tally.already += 1
             continue
         address = "/v1" + PATHS[desk.endpoint.api]
         row = {"custom_id": request.key, "method": "POST", "url": address, "body": request.body}
@@ -153,7 +156,7 @@ def _take_in(desk: _Desk, requests: Iterable[Request]) -> int:
         desk.spool.write(line)
         desk.places[request.key] = _Place(start=start, size=len(line), bound=request.bound)
         start += len(line)
-    return already
+    return tally
 
 
 def _ask_all(desk: _Desk, cap: float | None, most: int) -> bool:

@@ -69,9 +69,11 @@ class Limits:
         while (left := self.until - self.clock()) > 0:
             await self.sleep(left)
 
-    def pause(self, seconds: float) -> None:
-        """Let nobody send for a while, an hour at most: the server asked for it."""
-        self.until = max(self.until, self.clock() + min(seconds, LONGEST_PAUSE))
+    def pause(self, seconds: float) -> float:
+        """Let nobody send for a while, an hour at most: the server asked for it. Return how long that is."""
+        bounded = min(seconds, LONGEST_PAUSE)
+        self.until = max(self.until, self.clock() + bounded)
+        return bounded
 
     def backoff(self, attempt: int) -> float:
         """Return how many seconds to wait after the attempt of this number (from 0).

@@ -13,12 +13,12 @@ from typing import Any
 from veneer import store
 from veneer.errors import BudgetError, ModelError
 from veneer.models import asking, batches
-from veneer.models.asking import Request, Tally
 from veneer.models.flight import settle
 from veneer.models.inbox import open_inbox
 from veneer.models.journal import Journal, open_journal
 from veneer.models.model import Sampling, cut
 from veneer.models.prices import Price, price_of, upper_bound
+from veneer.models.request import Request, Tally
 from veneer.records import Completion, Prompt, Stop
 from veneer.study_data import EndpointSpec
 
@@ -80,8 +80,8 @@ class RemoteModel:
             else:
                 whole = len(prompts) * sampling.samples if isinstance(prompts, Sized) else 0
                 tally = asking.ask(*given, spare=int(self.endpoint.may_fail * whole))
-            waiting = taken - tally.already - tally.answered - sum(tally.failed.values())
-            left = waiting + sum(not journal.has(one.key) for one in requests) if tally.capped else 0
+            heard_of = tally.already + tally.twice + tally.answered + sum(tally.failed.values())
+            left = taken - heard_of + sum(not journal.has(one.key) for one in requests) if tally.capped else 0
             self._complain(tally, journal, left)
         return tally
 

@@ -15,6 +15,10 @@ from veneer.records import Stop
 from veneer.study_data import EndpointSpec
 
 TRY_AGAIN = frozenset({408, 409, 425, 429})
+ENDED = frozenset({"stop", "eos", "eos_token", "stop_sequence"})
+CUT = frozenset({"length", "max_tokens"})
+WITHHELD = frozenset({"safety", "recitation", "blocklist", "prohibited_content", "spii"})
+"""What Gemini says where others say `content_filter`."""
 NO_MONEY = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 FILTERED = ("content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation")
 QUOTED = 300
@@ -30,6 +34,8 @@ class Retry:
     reason: str
     after: float | None = None
     """Seconds that the server wants to be left alone, and everybody with it."""
+    busy: bool = False
+    """Whether it was turned away for the number of requests, whatever it asks."""
     charged: bool = False
     """Whether the attempt may have been paid for."""
 
@@ -49,7 +55,7 @@ def read(reply: Reply, endpoint: EndpointSpec) -> Answer | Retry | Failure:
     """
     body = _parsed(reply.body)
     if reply.status == 200:
-        return _answer(body, endpoint)
+        return _answer(body, reply, endpoint)
     code, said = _error(body, reply, endpoint)
     if reply.status == 401:
         raise ModelError(
@@ -62,7 +68,7 @@ def read(reply: Reply, endpoint: EndpointSpec) -> Answer | Retry | Failure:
         raise ModelError(
             f"{endpoint.url} has no such address (404: {said}). Mend `url`: it often ends in /v1."
         )
-    if code in NO_MONEY:
+    if code in NO_MONEY or reply.status == 402:
         raise ModelError(f"{endpoint.url}: the account cannot pay ({said}). What was answered is kept.")
     if reply.status in (400, 403) and (
         _is_flagged(body) or any(word in code or word in said for word in FILTERED)
@@ -75,17 +81,25 @@ def read(reply: Reply, endpoint: EndpointSpec) -> Answer | Retry | Failure:
             tokens_out=0,
             model=endpoint.model,
             cost=None,
+            # Azure charges for what its filter stopped: https://learn.microsoft.com/azure/ai-services/openai/ under
+            # "manage costs", where the same is said of 408.
+            counted=False,
         )
     if reply.status in TRY_AGAIN or reply.status >= 500:
         pause = retry_after(reply.headers, now=time.time()) if reply.status in (429, 503) else None
-        return Retry(reason=f"status {reply.status}: {said}", after=pause)
+        return Retry(
+            reason=f"status {reply.status}: {said}",
+            after=pause,
+            busy=reply.status == 429 or pause is not None,
+            charged=reply.status == 408,
+        )
     if reply.status == 403:
         # One request that is forbidden is not a key that is: if all are, the asking ends for want of answers.
         return Failure(reason=f"status 403, said of a key or of a request that is not allowed: {said}")
     return Failure(reason=f"status {reply.status}: {said}")
 
 
-def _answer(body: Any, endpoint: EndpointSpec) -> Answer | Retry | Failure:
+def _answer(body: Any, reply: Reply, endpoint: EndpointSpec) -> Answer | Retry | Failure:
     """Return what a reply of status 200 holds; whatever is not whole is tried again, never taken for text.
 
     A reply that does not say why it ended is not whole, be it of chat or of plain completions: it may have been cut
@@ -95,25 +109,29 @@ def _answer(body: Any, endpoint: EndpointSpec) -> Answer | Retry | Failure:
         return Retry(reason="the reply is no JSON object", charged=True)
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
-        return Retry(reason="the reply has no choices", charged=True)
+        said = f", but an error: {_error(body, reply, endpoint)[1]}" if body.get("error") else ""
+        return Retry(reason=f"the reply has no choices{said}", charged=True)
     choice = choices[0]
     message = choice.get("message") if endpoint.api == "chat" else choice
     if not isinstance(message, Mapping):
         return Retry(reason="the reply has no message", charged=True)
     text = message.get("content" if endpoint.api == "chat" else "text")
     reason, refusal = choice.get("finish_reason"), message.get("refusal")
+    end = reason.lower() if isinstance(reason, str) else ""
     usage = body.get("usage") if isinstance(body.get("usage"), Mapping) else {}
     assert isinstance(usage, Mapping)
     version = f"{body.get('model') or endpoint.model} {body.get('system_fingerprint') or ''}".strip()
-    if reason == "content_filter" or (isinstance(refusal, str) and refusal):
-        stop, detail = Stop.REFUSED, str(refusal or "content_filter")
+    if end.startswith("content_filter") or end in WITHHELD or (isinstance(refusal, str) and refusal):
+        stop, detail = Stop.REFUSED, str(refusal or reason)
+    elif end in CUT and text is None:
+        stop, detail = Stop.LENGTH, ""  # A model that thinks aloud was cut before its first word.
     elif not isinstance(text, str):
         return Retry(
             reason=clean(f"the reply has no text (finish_reason {reason!r})", endpoint), charged=True
         )
-    elif reason == "length":
+    elif end in CUT:
         stop, detail = Stop.LENGTH, ""
-    elif reason in ("stop", "eos", "eos_token", "stop_sequence"):
+    elif end in ENDED:
         stop, detail = Stop.END, ""
     else:
         why = "does not say why it ended (no finish_reason)" if reason is None else f"ended with {reason!r}"

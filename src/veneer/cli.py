@@ -31,7 +31,7 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 StudyFile = Annotated[Path, typer.Argument(help="A study file (YAML).")]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, help="Cells made at a time; by default as many as there are GPUs, or else cores."),
+    typer.Option(min=1, help="Cores that cells take together, one each as a rule; all by default."),
 ]
 
 
@@ -47,6 +47,13 @@ class Until(StrEnum):
     rate = "rate"
     analyze = "analyze"
     report = "report"
+
+
+class On(StrEnum):
+    """Where cells run."""
+
+    local = "local"
+    ray = "ray"
 
 
 class PocketSize(StrEnum):
@@ -161,12 +168,16 @@ def run(
     study_file: StudyFile,
     until: Annotated[Until, typer.Option(help="The last stage to make.")] = Until.report,
     workers: Workers = None,
+    on: Annotated[
+        On, typer.Option(help="This machine, or a Ray cluster: RAY_ADDRESS's, or one started here.")
+    ] = On.local,
 ) -> None:
     """Make everything that is not made yet. Interrupt it as you like: the same command carries on."""
     with _errors_explained():
         from veneer import pipeline, printed
         from veneer.board import Board
         from veneer.cells import crew
+        from veneer.cells_ray import cluster
         from veneer.study import load
 
         store = pipeline.store_of(study_file)
@@ -174,7 +185,7 @@ def run(
         asked = printed.asked(study, pipeline.journal_of(store.root.parent))
         with (
             _ended_politely(),
-            crew(workers) as hands,
+            cluster(store.root, workers) if on is On.ray else crew(workers) as hands,
             Board(screen, printed.left(asked)) as board,
         ):
             made = pipeline.run(study, store, hands, board, until.value)

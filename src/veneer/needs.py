@@ -19,6 +19,8 @@ class Needs:
     """GPUs, where there are any: a cell that wants more than a machine has takes all of them."""
     memory: int = 0
     """Bytes, as far as they are known beforehand, where no GPU holds them."""
+    processes: int = 1
+    """Processes that share the work. On a cluster they may sit on several machines, each with its part of the rest."""
     home: bool = False
     """Whether it asks endpoints. It then takes next to nothing, and stays on the machine where the run was started: the
     keys are there, and the journal of requests has one writer."""
@@ -30,6 +32,7 @@ class Needs:
             cpus=0 if self.home else min(self.cpus, has.cpus),
             gpus=gpus,
             memory=0 if gpus else min(self.memory, has.memory),
+            processes=self.processes,
             home=self.home,
         )
 

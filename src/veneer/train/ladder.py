@@ -185,6 +185,7 @@ def _needs(run: Run) -> Needs:
         cpus=hardware.threads * hardware.processes,
         gpus=sys.maxsize if hardware.accelerate else hardware.processes,
         memory=held * weights_of(run.base) * hardware.processes,
+        processes=hardware.processes,
     )
 
 

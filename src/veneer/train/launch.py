@@ -1,4 +1,4 @@
-"""Starts one training: in this process, or in several that share the work (torchrun, or accelerate's launcher)."""
+"""Starts one training: in this process, or in several that share the work (torchrun, accelerate's launcher, Ray)."""
 
 import ctypes
 import importlib.util
@@ -8,13 +8,15 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
-from veneer.errors import ModelError
+from veneer import cells_ray
+from veneer.errors import ModelError, VeneerError
 from veneer.store import read_json, write_json
 from veneer.study_train import HardwareSpec, RecipeSpec
 from veneer.train.ladder import Run, Rung
@@ -39,15 +41,28 @@ def train(run: Run, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / ORDER, row_of(run))
     (folder / FAILED).unlink(missing_ok=True)
+    if run.hardware.processes > 1 and cells_ray.inside():
+        shared = partial(share, folder)
+        cells_ray.together(shared, run.hardware.processes, cpus=run.hardware.threads, shared=folder / ".ray")
+    else:
+        _start(run, folder)
+    if (folder / FAILED).exists():
+        raise ModelError(read_json(folder / FAILED)["said"])
+
+
+def _start(run: Run, folder: Path) -> None:
+    """Start the processes that share a training on this machine, and wait for them.
+
+    Raises:
+        ModelError: They ended, and have not said why.
+    """
     done = subprocess.run(
         [*_command(run.hardware), "-m", "veneer.train.launch", str(folder)],
         env={**os.environ, **({} if torch.cuda.is_available() else {"ACCELERATE_USE_CPU": "true"})},
         preexec_fn=_die_with_parent,
         check=False,
     )
-    if (folder / FAILED).exists():
-        raise ModelError(read_json(folder / FAILED)["said"])
-    if done.returncode:
+    if done.returncode and not (folder / FAILED).exists():
         raise ModelError(
             f"{run.rung.name}: the processes that train it ended with status {done.returncode}; what they said stands "
             "above. What was saved is kept: run again to go on from there."
@@ -119,16 +134,31 @@ def run_of(row: dict[str, Any]) -> Run:
     return Run(**row)
 
 
-def main(folder: Path) -> None:
-    """Train, as one of the processes that share a rung; a failure is left where the starter looks for it."""
-    from veneer.errors import VeneerError
+def share(folder: Path) -> None:
+    """Train, as one of the processes that share a rung; a failure is left where the starter looks for it.
+
+    Raises:
+        VeneerError: As `sft.train`, so that the other processes do not wait for this one.
+    """
     from veneer.train import sft
 
+    if (folder / FAILED).exists():
+        return  # Started anew, after what would happen again.
+    if not torch.cuda.is_available():
+        os.environ["ACCELERATE_USE_CPU"] = "true"
     try:
         sft.train(run_of(json.loads((folder / ORDER).read_text(encoding="utf-8"))), folder)
     except VeneerError as error:
         write_json(folder / FAILED, {"said": str(error)})
-        sys.exit(1)
+        raise
+
+
+def main(folder: Path) -> None:
+    """Train, as a process that a launcher started."""
+    try:
+        share(folder)
+    except VeneerError:
+        sys.exit(1)  # It is said by the starter.
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

@@ -1,0 +1,154 @@
+"""On a Ray cluster cells give what they give here; what is lost with a worker is run again."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.train.runs import PACKED, run_of
+from veneer import cells_ray
+from veneer.cells import Cell, Crew
+from veneer.cells_ray import cluster, placed_on
+from veneer.errors import CellsError, DataError
+from veneer.needs import Needs
+from veneer.store import read_rows
+from veneer.study_train import HardwareSpec
+from veneer.train import launch
+
+NO_GPU, TWO_GPUS = Needs(cpus=64, memory=1000), Needs(cpus=8, gpus=2, memory=500)
+
+
+@pytest.mark.parametrize(
+    ("needs", "placed"),
+    [
+        (Needs(), Needs()),
+        (Needs(cpus=100), Needs(cpus=64)),
+        (Needs(gpus=1, memory=10**6), Needs(gpus=1)),
+        (Needs(cpus=16, gpus=4), Needs(cpus=8, gpus=2)),
+        (Needs(memory=800), Needs(memory=800)),
+        (Needs(memory=2000), Needs(memory=1000)),
+    ],
+    ids=str,
+)
+def test_a_cluster_is_asked_for_what_one_of_its_machines_has(needs: Needs, placed: Needs) -> None:
+    assert placed_on([TWO_GPUS, NO_GPU], needs) == placed
+
+
+def test_a_machine_that_does_not_see_the_store_is_told_what_it_must_share(tmp_path: Path) -> None:
+    said = cells_ray._strange(tmp_path / "elsewhere" / ".probe")
+    assert said.startswith(f"does not see {tmp_path / 'elsewhere'}. A study's folder must lie on a file")
+
+
+def test_a_machine_with_another_veneer_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "probe").write_text("another")
+    assert "another version of Veneer" in cells_ray._strange(tmp_path / "probe")
+    (tmp_path / "probe").write_text(cells_ray._code())
+    assert cells_ray._strange(tmp_path / "probe") == ""
+
+
+def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(CellsError, match=r"pip install 'veneer\[ray\]'"), cluster(tmp_path):
+        pass
+
+
+def test_outside_of_ray_nothing_is_inside_of_it() -> None:
+    assert not cells_ray.inside()
+
+
+# What follows needs Ray, and shares one cluster: to start it takes seconds.
+
+
+@pytest.fixture(scope="module")
+def hands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crew]:
+    pytest.importorskip("ray")
+    os.environ["VENEER_TEST_KEY"] = "secret"
+    try:
+        with cluster(tmp_path_factory.mktemp("store"), workers=2) as crew:
+            del os.environ["VENEER_TEST_KEY"]
+            yield crew
+    finally:
+        os.environ.pop("VENEER_TEST_KEY", None)
+
+
+def where(value: int) -> dict[str, object]:
+    seen = ("OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM", "CUDA_VISIBLE_DEVICES", "NEW_KEY")
+    return {"value": value, "inside": cells_ray.inside(), **{name: os.environ.get(name) for name in seen}}
+
+
+def fail_with(message: str) -> None:
+    raise DataError(message)
+
+
+def divide(value: int) -> float:
+    return 1 / value
+
+
+def die_once(mark: Path) -> str:
+    if mark.exists():
+        return "made"
+    mark.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+    return ""
+
+
+def test_cells_run_in_workers_of_the_cluster_with_one_thread_and_no_gpu(hands: Crew) -> None:
+    found = hands.run(
+        [Cell(name=str(i), work=partial(where, i), needs=Needs(cpus=2)) for i in range(4)], print
+    )
+    assert [one["value"] for one in found] == [0, 1, 2, 3]
+    assert all(one["inside"] for one in found)
+    told = {
+        (one["OMP_NUM_THREADS"], one["TOKENIZERS_PARALLELISM"], one["CUDA_VISIBLE_DEVICES"]) for one in found
+    }
+    assert told == {("1", "false", "")}
+
+
+def test_cells_that_ask_endpoints_stay_where_the_keys_are(
+    hands: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEW_KEY", "secret")
+    cells = [Cell(name=str(home), work=partial(where, 0), needs=Needs(home=home)) for home in (True, False)]
+    asking, other = hands.run(cells, lambda _: None)
+    assert (asking["inside"], asking["NEW_KEY"]) == (False, "secret")
+    assert (other["inside"], other["NEW_KEY"]) == (True, None)
+
+
+def test_failures_come_back_as_they_are_and_stop_no_other_cell(hands: Crew) -> None:
+    ended: list[str] = []
+    cells = [Cell(name="bad", work=partial(fail_with, "row 3")), Cell(name="good", work=partial(divide, 1))]
+    with pytest.raises(CellsError) as caught:
+        hands.run(cells, ended.append)
+    assert str(caught.value).endswith("a new run asks only these:\n  bad: row 3")
+    assert set(ended) == {"bad", "good"}
+
+
+def test_a_bug_is_raised_as_what_it_is(hands: Crew) -> None:
+    with pytest.raises(ZeroDivisionError):
+        hands.run([Cell(name="bug", work=partial(divide, 0))], lambda _: None)
+
+
+def test_a_cell_whose_worker_is_lost_is_run_again(hands: Crew, tmp_path: Path) -> None:
+    cells = [
+        Cell(name="lost", work=partial(die_once, tmp_path / "mark")),
+        Cell(name="kept", work=partial(divide, 1)),
+    ]
+    assert hands.run(cells, lambda _: None) == ["made", 1.0]
+
+
+def test_two_processes_of_a_cluster_give_the_loss_curve_of_one(hands: Crew, tmp_path: Path) -> None:
+    plain = run_of(tmp_path, 200, step_tokens=4 * PACKED.max_length)
+    curves = {}
+    for processes in (1, 2):
+        hardware = HardwareSpec(micro_tokens=40, processes=processes)
+        run = launch.run_of({**launch.row_of(plain), "hardware": hardware.model_dump(mode="json")})
+        folder = tmp_path / f"by-{processes}"
+        work = partial(launch.train, run, folder)
+        hands.run([Cell(name="rung", work=work, needs=Needs(processes=processes))], lambda _: None)
+        curves[processes] = [row["loss"] for _, row in read_rows(folder / "losses.jsonl")]
+    assert curves[2] == pytest.approx(curves[1], rel=1e-4)
+    assert (tmp_path / "by-2" / ".ray").is_dir()

@@ -260,6 +260,19 @@ def test_choices_whose_likelihood_is_no_number_are_failed_and_none_is_chosen(
         assert (row["reference_loglikelihood"], row["choices"]) == (None, [])
 
 
+def test_a_choice_without_a_token_is_not_the_certain_one(
+    tmp_path: Path, model: ModelRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = LogLikelihood(value=0.0, tokens=0, greedy=True)
+    monkeypatch.setattr(LocalModel, "loglikelihoods", lambda _, requests: [nothing for _ in requests])
+    asked = spec(tmp_path)
+    forms = asked.benchmarks["city"].model_copy(update={"forms": ("choose",)})
+    order_of(model, asked.model_copy(update={"benchmarks": {"city": forms}})).make(tmp_path)
+    chosen = [row for row in rows_of(tmp_path) if row["form"] == "choose"]
+    assert {row["completion"]["stop"] for row in chosen} == {Stop.FAILED}
+    assert {row["reference_loglikelihood"] for row in chosen} == {None}
+
+
 def test_recordings_are_not_asked_in_the_form_choose(tmp_path: Path) -> None:
     asked = spec(tmp_path)
     section = asked.benchmarks["city"].model_copy(update={"forms": ("plain", "choose")})

@@ -10,7 +10,7 @@ import pytest
 
 from tests.models.tiny import checkpoint
 from veneer.errors import ModelError
-from veneer.models import local
+from veneer.models import engine, local
 from veneer.models.model import ModelRef, Sampling
 from veneer.records import Completion, Prompt
 
@@ -21,9 +21,12 @@ class StandIn:
     def __init__(self, model: str, **_: Any) -> None:
         self.plain = local.load(ModelRef(name="plain", kind="checkpoint", path=Path(model), digest="-"))
 
+        self.parts: list[int] = []
+
     def generate(self, asked: Any, settings: Any, use_tqdm: bool) -> Iterator[Any]:
         import torch
 
+        self.parts.append(len(asked))
         for one, how in zip(asked, settings, strict=True):
             ids = torch.tensor([one["prompt_token_ids"]])
             written = self.plain.network.generate(
@@ -49,7 +52,10 @@ def test_vllm_s_tokens_give_the_completions_that_transformers_gives(
     stand_in = ModuleType("vllm")
     stand_in.LLM, stand_in.SamplingParams = StandIn, SimpleNamespace  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "vllm", stand_in)
-    assert answers(local.load(ref, by="vllm")) == answers(local.load(ref))
+    monkeypatch.setattr(engine, "AT_ONCE", 4)
+    model = local.load(ref, by="vllm")
+    assert answers(model) == answers(local.load(ref))
+    assert model.engine.parts == [4, 2]
 
 
 def test_where_vllm_is_not_installed_the_error_says_what_to_install(

@@ -45,7 +45,7 @@ VERSION = 6
 COMPLETIONS, PROMPTS, AGREEMENT = "completions.jsonl", "prompts.jsonl", "agreement.json"
 CHECKED = 8
 """Items of a benchmark whose choices are read the plain way too."""
-NO_NUMBER = "a choice's likelihood is no finite number (NaN): the weights, or this precision, do not hold"
+NO_NUMBER = "a choice adds no token to the prompt, or its likelihood is no finite number (NaN): nothing can be weighed"
 WEIGHED = 4
 """Batches of items that are weighed at once, and lost together in a kill: more share more of what they begin with."""
 
@@ -259,7 +259,12 @@ def _written(sheet: Sheet, desk: Desk, *, scored: bool) -> list[Row]:
 
 def _known(found: LogLikelihood, item: Item) -> float | None:
     """Return a likelihood; None for no number, and for a text that was cut, other than a task's: it asks otherwise."""
-    return found.value if math.isfinite(found.value) and (item.task or not found.cut) else None
+    return found.value if _read(found) and (item.task or not found.cut) else None
+
+
+def _read(found: LogLikelihood) -> bool:
+    """Return whether there was something to read: nothing at all would be certain."""
+    return found.tokens > 0 and math.isfinite(found.value)
 
 
 def _completions(sheet: Sheet, prompts: Sequence[Prompt], desk: Desk) -> dict[tuple[str, int], Completion]:
@@ -311,7 +316,7 @@ def _weighed(model: ScoringModel, benchmark: str, asked: Sequence[tuple[Item, Pr
     rows = []
     for (item, prompt), own in zip(asked, requests, strict=True):
         weighed = [next(found) for _ in own]
-        fails = not all(math.isfinite(one.value) for one in weighed)
+        fails = not all(map(_read, weighed))
         best = _best([one.value for one in weighed])
         texts = item.choices or item.continuations
         # A task's references have no white space around them, and its choices may.

@@ -10,6 +10,9 @@ from veneer.models.decode import Ending, Row, Written, ended
 MEMORY = 0.45
 """Share of the GPU's memory for vLLM; the likelihoods of the same model are read by transformers beside it."""
 
+AT_ONCE = 2048
+"""Rows that vLLM is handed at once: it gives them back together, and a kill loses those it has in hand."""
+
 
 def load(name: str, path: Path, precision: str) -> Any:
     """Return vLLM's engine for a checkpoint.
@@ -49,8 +52,8 @@ def decode(
     """
     from vllm import SamplingParams
 
-    settings = [
-        SamplingParams(
+    def how(row: Row) -> Any:
+        return SamplingParams(
             temperature=temperature,
             max_tokens=row.limit,
             stop=list(stop) or None,
@@ -60,13 +63,13 @@ def decode(
             # Stop strings are looked for in the text without them, as `ending` does.
             skip_special_tokens=True,
         )
-        for row in rows
-    ]
-    asked = [{"prompt_token_ids": list(row.tokens)} for row in rows]
-    for number, (row, found) in enumerate(
-        zip(rows, engine.generate(asked, settings, use_tqdm=False), strict=True)
-    ):
-        yield number, _read(list(found.outputs[0].token_ids), row, ending)
+
+    for start in range(0, len(rows), AT_ONCE):
+        some = rows[start : start + AT_ONCE]
+        asked = [{"prompt_token_ids": list(row.tokens)} for row in some]
+        wrote = engine.generate(asked, [how(row) for row in some], use_tqdm=False)
+        for number, (row, found) in enumerate(zip(some, wrote, strict=True), start):
+            yield number, _read(list(found.outputs[0].token_ids), row, ending)
 
 
 def _read(tokens: Sequence[int], row: Row, ending: Ending) -> Written:

@@ -114,7 +114,8 @@ class LocalModel:
     @cached_property
     def window(self) -> int | None:
         """How many tokens the model can see; None if its configuration sets no limit."""
-        limit: int | None = getattr(self.network.config.get_text_config(), "max_position_embeddings", None)
+        config = self.network.config.get_text_config()
+        limit: int | None = getattr(config, "max_position_embeddings", getattr(config, "max_seq_len", None))
         return limit
 
     @cached_property

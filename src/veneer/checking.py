@@ -5,7 +5,7 @@ from pathlib import Path
 
 from veneer import pipeline, store
 from veneer.analyze import require
-from veneer.analyze.measures import Evidence, measures_of, term
+from veneer.analyze.measures import Evidence, measures_of, teller
 from veneer.analyze.require import Checked
 from veneer.errors import StudyError
 from veneer.records import Contestant, from_row
@@ -24,7 +24,7 @@ def check(study_file: Path, requirements: Sequence[str]) -> list[Checked]:
     place = pipeline.store_of(study_file)
     study = pipeline.with_items(study, place.root.parent)
     found = measures_of(study, _evidence(study_file, study, place))
-    return require.check(wanted, lambda one: term(found, study, one), study.analyze.level)
+    return require.check(wanted, teller(found, study), study.analyze.level)
 
 
 def _evidence(study_file: Path, study: Study, place: store.Store) -> Evidence:

@@ -1,10 +1,11 @@
 """Everything that a study measured, still to be resampled: what its report and its checks are made of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TypeVar
 
-from veneer.analyze import gap, panel, parts, preference, reading, scores, style, support
+from veneer.analyze import gap, panel, parts, preference, reading, scores, style, support, tone
 from veneer.analyze.measure import Rung, Values, measured, pooled_by_source, rungs_of
 from veneer.analyze.reading import Asked
 from veneer.analyze.require import Term
@@ -33,7 +34,7 @@ class Evidence:
     prepared: Mapping[str, Artefact]
     """By source; empty in an audit."""
     compared: Mapping[str, Artefact]
-    """By judge; `simulated` and `people` are the raters."""
+    """By judge, that of tone too; `simulated` and `people` are the raters."""
     trained: Mapping[str, Artefact] = field(default_factory=dict)
     """By student; empty in an audit."""
 
@@ -75,7 +76,8 @@ def measures_of(study: Study, evidence: Evidence) -> Measures:
     supported = support.support_of(benchmarks, ladders, spec.support_threshold) if benchmarks else {}
     book = gap.book_of(tables, supported, rungs, bases, teacher, spec.seed)
     asked = _asked(evidence, names, teacher, prompts, marks)
-    styles = style.styles_of(asked, names, rungs, spec)
+    tones = tone.of_study(study.tone, evidence.compared, asked, names)
+    styles = style.styles_of(asked, names, rungs, spec, tones)
     opponents = [teacher, *bases]
     bench = panel.of_study(study, evidence.contestants, evidence.compared, out)
     cast = {one.name: votes_of(one.comparisons, opponents) for one in bench}
@@ -102,48 +104,68 @@ def measures_of(study: Study, evidence: Evidence) -> Measures:
     )
 
 
-def term(found: Measures, study: Study, wanted: Term) -> Draws | Undefined:
-    """Return the number that a requirement names.
+def teller(found: Measures, study: Study) -> Callable[[Term], Draws | Undefined]:
+    """Return what tells the number that a requirement names; what several name is measured once.
 
     `score[BENCHMARK, CONTESTANT]`, `gain[BENCHMARK, STUDENT]`, `gap_closed[BENCHMARK, STUDENT]` (a benchmark may be
     followed by `/FORM`, by default its first, and these take `strict` or `lenient` as a third, by default strict);
     `style_gap_closed[STUDENT]`, `capability_gap_closed[STUDENT]`, `veneer[STUDENT]`; `win_rate[JUDGE, CONTESTANT]`
-    against the teacher. Students are named without their seeds, which are pooled.
+    against the teacher, or against a base as a third; the judge may be `people` or `simulated`. Students are named
+    without their seeds, which are pooled.
 
-    Raises:
-        StudyError: There is no such measure, benchmark, judge or contestant; the message names those there are.
+    The returned function raises `StudyError` where there is no such measure, benchmark, judge or contestant, and names
+    those there are.
     """
     by_student = {
         "style_gap_closed": found.styles.closed,
         "capability_gap_closed": found.capability,
         "veneer": found.veneer,
     }
-    if wanted.measure in by_student and len(wanted.of) == 1:
-        return _known(by_student[wanted.measure], wanted.of[0], wanted, "students")
-    if wanted.measure == "win_rate" and len(wanted.of) == 2:
-        teacher = study.teacher.name
-        rates = {one.judge: one.rates for one in found.preferences if one.opponent == teacher}
-        rate = _known(rates, wanted.of[0], wanted, "judges")[preference.WIN_RATE]
-        return _known(rate, wanted.of[1], wanted, "contestants")
-    if wanted.measure in ("score", "gain", "gap_closed") and len(wanted.of) in (2, 3):
-        return _on_benchmark(found, study, wanted)
-    allowed = "score, gain, gap_closed [BENCHMARK, CONTESTANT]; win_rate [JUDGE, CONTESTANT]; " + ", ".join(
-        by_student
+
+    @cache
+    def values(name: str, form: str, grading: scores.Grading) -> Values:
+        (table,) = (one for one in found.tables if (one.benchmark.name, one.form) == (name, form))
+        sheet = table.sheet(grading, range(len(table.names)))
+        rng = rng_of(study.analyze.seed, "term", name, form, grading)
+        return pooled_by_source(measured([sheet]), found.rungs, rng=rng)
+
+    def tell(wanted: Term) -> Draws | Undefined:
+        if wanted.measure in by_student and len(wanted.of) == 1:
+            return _known(by_student[wanted.measure], wanted.of[0], wanted, "students")
+        if wanted.measure == "win_rate" and len(wanted.of) in (2, 3):
+            return _win_rate(found, wanted)
+        if wanted.measure in ("score", "gain", "gap_closed") and len(wanted.of) in (2, 3):
+            return _on_benchmark(found, study, wanted, values)
+        raise StudyError(
+            f"{wanted}: there is no such measure; there are score, gain, gap_closed [BENCHMARK, CONTESTANT]; "
+            f"win_rate [JUDGE, CONTESTANT]; {', '.join(by_student)} [STUDENT]."
+        )
+
+    return tell
+
+
+def _win_rate(found: Measures, wanted: Term) -> Draws | Undefined:
+    """Return a win rate as `preference` of report.json has it."""
+    judge, contestant, *against = wanted.of
+    opponent = against[0] if against else found.opponents[0]
+    met = {one.opponent: one.rates for one in found.preferences if one.judge == judge}
+    _known({one.judge: 0 for one in found.preferences}, judge, wanted, "judges")
+    rates = _known(met, opponent, wanted, f"opponents by {judge}")
+    return _known(
+        rates[preference.WIN_RATE], contestant, wanted, f"contestants that {judge} compared with it"
     )
-    raise StudyError(f"{wanted}: there is no such measure; there are {allowed} [STUDENT].")
 
 
-def _on_benchmark(found: Measures, study: Study, wanted: Term) -> Draws | Undefined:
+def _on_benchmark(
+    found: Measures, study: Study, wanted: Term, values_of: Callable[[str, str, scores.Grading], Values]
+) -> Draws | Undefined:
     name, _, form = wanted.of[0].partition("/")
-    forms = {table.form: table for table in found.tables if table.benchmark.name == name}
+    forms = {table.form: table.form for table in found.tables if table.benchmark.name == name}
     _known({table.benchmark.name: 0 for table in found.tables}, name, wanted, "benchmarks")
-    table = _known(forms, form or next(iter(forms)), wanted, f"forms of {name}")
+    form = _known(forms, form or next(iter(forms)), wanted, f"forms of {name}")
     gradings: Mapping[str, scores.Grading] = {str(grading): grading for grading in scores.GRADINGS}
     grading = _known(gradings, wanted.of[2] if len(wanted.of) == 3 else "strict", wanted, "gradings")
-    sheet = table.sheet(grading, range(len(table.names)))
-    rng = rng_of(study.analyze.seed, "term", name, table.form, grading)
-    values: Values = pooled_by_source(measured([sheet]), found.rungs, rng=rng)
-    contestant = wanted.of[1]
+    values, contestant = values_of(name, form, grading), wanted.of[1]
     if wanted.measure == "score":
         return _known(values, contestant, wanted, "contestants")
     rung = _known({rung.student: rung for rung in found.rungs}, contestant, wanted, "students")

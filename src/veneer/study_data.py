@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 SUFFIXES = {"k": 10**3, "M": 10**6, "G": 10**9}
 
@@ -113,9 +114,23 @@ class EndpointSpec(Closed):
     """The share of requests that may stay without an answer, and are asked again on the next run; above it a stage ends
     with an error after asking all."""
 
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        """Return it without a slash at its end: with and without, it is the same endpoint."""
+        try:
+            parts = urlsplit(url)
+            parts.hostname and parts.hostname.encode("idna")
+            whole = bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            whole = False
+        if not whole:
+            raise ValueError("an address is wanted, such as https://api.openai.com/v1")
+        return url.rstrip("/")
+
     @model_validator(mode="after")
     def _extra_is_extra(self) -> Self:
-        own = {"model", "messages", "prompt", "stop", "n", "stream", "seed", "temperature"}
+        own = {"model", "messages", "prompt", "stop", "n", "best_of", "stream", "seed", "temperature"}
         if taken := sorted((own | {"max_tokens", "max_completion_tokens"}) & set(self.extra)):
             raise ValueError(f"`extra` may not hold {taken}: Veneer sets these itself")
         return self

@@ -84,6 +84,7 @@ def test_a_file_that_is_no_journal_is_refused_and_kept(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no journal that can be read"), open_journal(tmp_path / "j"):
         pass
     assert (tmp_path / "j").read_bytes().startswith(b"something else")
+    assert progress(tmp_path / "j") == (0, 0.0)
 
 
 def test_commits_are_fsynced(tmp_path: Path) -> None:

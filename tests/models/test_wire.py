@@ -9,7 +9,7 @@ import pytest
 
 from veneer.errors import ModelError
 from veneer.models import wire
-from veneer.models.wire import Reply, WireError, client_of, key_of, open_wire
+from veneer.models.wire import Reply, WireError, key_of, open_wire
 from veneer.study_data import EndpointSpec
 
 Handler = Callable[[bytes, bytes, asyncio.StreamWriter], Awaitable[None]]
@@ -183,6 +183,28 @@ def test_the_environments_proxy_is_used_with_its_password(
         assert b"Proxy-Authorization: Basic bWU6d29yZA==" in reply.body
 
 
+def test_a_proxy_that_refuses_shows_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        answer(writer, b"", status="407 Not You")
+        writer.close()
+
+    async def asked() -> None:
+        async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            monkeypatch.setenv("https_proxy", f"http://me:sesame@127.0.0.1:{port}")
+            line = await open_wire(EndpointSpec(url="https://teacher.invalid/v1", model="m"))
+            try:
+                await line.send(BODY)
+            finally:
+                await line.close()
+
+    with pytest.raises(WireError) as caught:
+        asyncio.run(asked())
+    assert caught.value.kind == "refused"
+    assert "sesame" not in caught.value.detail
+
+
 def test_a_host_that_the_environment_exempts_is_asked_directly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -208,6 +230,13 @@ def test_a_key_with_a_line_break_is_refused_and_not_shown(monkeypatch: pytest.Mo
     assert "secret" not in str(caught.value)
 
 
-def test_an_address_that_is_none_is_refused() -> None:
-    with pytest.raises(ModelError, match="is no address"):
-        client_of(EndpointSpec(url="http://localhost:port/v1", model="m"))
+@pytest.mark.parametrize(
+    "url", ["http://host:port/v1", "http://host:99999", "https://[bad/v1", "http:///v1", "http://.../v1"]
+)
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="an address is wanted"):
+        EndpointSpec(url=url, model="m")
+
+
+def test_a_slash_at_the_end_makes_no_other_endpoint() -> None:
+    assert EndpointSpec(url="http://host/v1/", model="m") == EndpointSpec(url="http://host/v1", model="m")

@@ -33,7 +33,8 @@ class Inbox:
             StoreError: The disk does not take it.
         """
         row = (key, answer.text, answer.stop, answer.detail, answer.tokens_in, answer.tokens_out)
-        line = json.dumps((*row, answer.model, answer.cost)).encode() + b"\n"
+        # A line break before it too: a line that a full disk cut takes no other with it.
+        line = b"\n" + json.dumps((*row, answer.model, answer.cost)).encode() + b"\n"
         try:
             written = os.write(self.handles[self.turn], line)
         except OSError as error:
@@ -80,7 +81,7 @@ def _left(file: Path) -> Iterator[tuple[str, Answer]]:
         try:
             key, text, stop, detail, tokens_in, tokens_out, model, cost = json.loads(line)
         except ValueError:
-            continue  # The last line, cut by the kill.
+            continue  # It was cut, by a kill or a full disk.
         yield (
             key,
             Answer(

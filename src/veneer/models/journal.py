@@ -224,8 +224,8 @@ def progress(path: Path) -> tuple[int, float]:
     base = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
     try:
         totals = dict(base.execute("SELECT name, value FROM totals").fetchall())
-    except sqlite3.OperationalError:
-        return 0, 0.0  # It is being made this moment.
+    except sqlite3.DatabaseError:
+        return 0, 0.0  # It is being made this moment, or damaged: whoever opens it says so.
     finally:
         base.close()
     return int(totals.get("answers", 0)), float(totals.get("paid", 0.0))

@@ -12,6 +12,7 @@ the certificates (SSL_CERT_FILE, SSL_CERT_DIR). A .netrc file is not read: the k
 
 import json
 import os
+import re
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class Reply:
 
 
 class WireError(Exception):
-    """Internal: there is no reply. Only a refused connection is sure to have cost nothing."""
+    """Internal: there is no reply. Only a connection that was refused, by a proxy too, is sure to have cost nothing."""
 
     def __init__(self, kind: Literal["timeout", "refused", "broken"], detail: str) -> None:
         super().__init__(detail)
@@ -73,16 +74,23 @@ class Wire:
             async with self.session.post(self.url, data=data, allow_redirects=False) as got:
                 content = await _whole(got)
                 return Reply(status=got.status, headers=got.headers, body=content)
-        except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:
-            raise WireError("refused", str(error)) from error
+        except (
+            aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError,
+        ) as error:  # fmt: skip
+            raise WireError("refused", _said(error)) from error
         except TimeoutError as error:
             raise WireError("timeout", "no answer in time") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise WireError("broken", f"{type(error).__name__}: {error}") from error
+            raise WireError("broken", f"{type(error).__name__}: {_said(error)}") from error
 
     async def close(self) -> None:
         """Hang up."""
         await self.session.close()
+
+
+def _said(error: Exception) -> str:
+    """Return an error's words without a proxy's name and password, which may stand in an address."""
+    return re.sub(r"//[^/\s]*@", "//", str(error))
 
 
 async def _whole(got: aiohttp.ClientResponse) -> bytes:
@@ -123,21 +131,18 @@ def client_of(endpoint: EndpointSpec) -> openai.AsyncOpenAI:
     """Return the openai client of an endpoint.
 
     Raises:
-        ModelError: The address is none, or the key is missing.
+        ModelError: The key is missing.
     """
-    try:
-        return openai.AsyncOpenAI(
-            base_url=endpoint.url, api_key=key_of(endpoint), max_retries=0, timeout=endpoint.timeout
-        )
-    except httpx.InvalidURL as error:
-        raise ModelError(f"{endpoint.url!r} is no address ({error}). Mend `url` in the endpoint.") from error
+    return openai.AsyncOpenAI(
+        base_url=endpoint.url, api_key=key_of(endpoint), max_retries=0, timeout=endpoint.timeout
+    )
 
 
 async def open_wire(endpoint: EndpointSpec) -> Wire:
     """Return an open line to an endpoint, with as many connections as it may have requests in flight.
 
     Raises:
-        ModelError: The address is none, or the key is missing.
+        ModelError: The key is missing.
     """
     client = client_of(endpoint)
     address = str(client.base_url).rstrip("/") + PATHS[endpoint.api]

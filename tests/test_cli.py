@@ -15,7 +15,9 @@ STUDIES = Path(__file__).parent.parent / "studies"
 
 def test_help_names_every_command() -> None:
     said = veneer("--help").stdout
-    assert all(command in said for command in ("pocket", "new", "plan", "run", "status"))
+    assert all(
+        command in said for command in ("pocket", "new", "plan", "run", "status", "rate", "view", "check")
+    )
 
 
 def test_new_writes_a_study_to_edit_and_never_overwrites_one(tmp_path: Path) -> None:

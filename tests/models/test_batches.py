@@ -1,6 +1,7 @@
 """Asking through the Batch API: everything is answered, whatever breaks, and nothing is paid for twice."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,22 @@ def test_every_request_is_answered_in_batches_of_the_given_size(server: Provider
 def test_batches_cost_what_the_server_says_was_used(server: Provider, journal: Journal) -> None:
     ask(server, journal, requests(4))
     assert journal.spent().paid == pytest.approx(4 * COST)
+    assert journal.spent().maybe == 0
+
+
+def test_a_batch_under_way_counts_towards_the_cap_whoever_asks_next(
+    server: Provider, journal: Journal
+) -> None:
+    def leave(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ask(server, journal, requests(3), sleep=leave)
+    other = [replace(one, key=f"other {one.key}") for one in requests(3)]
+    tally = ask(server, journal, other, cap=4.5, endpoint={"model": "other"})
+    # Three dollars may be gone: of 4.50, that leaves room for one at a time.
+    assert (tally.answered, server.sizes) == (3, [3, 1, 1, 1])
+    ask(server, journal, requests(3))
     assert journal.spent().maybe == 0
 
 
@@ -276,7 +293,7 @@ def test_a_server_that_is_busy_for_a_while_is_waited_for(
 
 
 def test_another_endpoints_batches_are_left_alone(server: Provider, journal: Journal) -> None:
-    journal.add_batch("elsewhere-1", ["x"])
+    journal.add_batch("elsewhere-1", ["x"], 0.5)
     assert ask(server, journal, requests(1)).answered == 1
     assert journal.open_batches() == [("elsewhere-1", None)]
 

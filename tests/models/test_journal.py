@@ -95,12 +95,13 @@ def test_commits_are_fsynced(tmp_path: Path) -> None:
 
 def test_a_batch_is_open_until_it_is_closed(tmp_path: Path) -> None:
     with open_journal(tmp_path / "j") as journal:
-        journal.add_batch("t1", ["b", "a"])
-        journal.add_batch("t2", ["c"])
+        journal.add_batch("t1", ["b", "a"], 0.5)
+        journal.add_batch("t2", ["c"], 0.25)
+        assert journal.spent().maybe == 0.75
         journal.submitted("t1", "batch_7")
         assert journal.open_batches() == [("t1", "batch_7"), ("t2", None)]
         journal.close_batch("t1", "completed")
-        assert journal.open_batches() == [("t2", None)]
+        assert (journal.open_batches(), journal.spent().maybe) == ([("t2", None)], 0.25)
         assert journal.keys_of("t1") == ["a", "b"]
 
 

@@ -208,7 +208,7 @@ def _submit(desk: _Desk, keys: Sequence[str]) -> tuple[str, str]:
             content.write(desk.spool.read(desk.places[key].size))
         content.seek(0)
         file = desk.client.files.create(file=(f"{tag}.jsonl", content), purpose="batch")
-    desk.journal.add_batch(tag, keys)
+    desk.journal.add_batch(tag, keys, sum(desk.places[key].bound for key in keys))
     try:
         # The client must not send this again by itself: a batch whose reply was lost would be made, and paid, twice.
         made = desk.client.with_options(max_retries=0).batches.create(

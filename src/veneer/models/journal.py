@@ -23,6 +23,8 @@ CREATE TABLE IF NOT EXISTS batch_requests (tag TEXT, key TEXT, PRIMARY KEY (tag,
 """
 """Texts are long and keys are hashes: with a row id, texts are written one after the other, and the keys alone at
 random places; less than half of the bytes go to disk."""
+_BATCH = "batch "
+"""How the totals are called that hold the most which a batch under way may cost."""
 # Many keys at once: asked one by one, they would keep the threads that ask endpoints waiting.
 _KNOWN = "SELECT key FROM answers WHERE key IN (SELECT value FROM json_each(?))"
 _MENDED = "DELETE FROM failures WHERE key IN (SELECT value FROM json_each(?))"
@@ -53,7 +55,7 @@ class Spent:
     paid: float
     """Of the answers that came."""
     maybe: float
-    """The most that may have been paid for nothing: attempts that broke off, and what was in flight at a kill."""
+    """The most that may be paid beyond: attempts that broke off, what was in flight at a kill, batches under way."""
     unpriced: int
     """Answers whose price is not known."""
 
@@ -128,9 +130,10 @@ class Journal:
     def spent(self) -> Spent:
         """Return what the study's requests have cost so far."""
         totals = dict(self.base.execute("SELECT name, value FROM totals").fetchall())
+        under_way = sum(value for name, value in totals.items() if name.startswith(_BATCH))
         return Spent(
             paid=totals.get("paid", 0.0),
-            maybe=totals.get("maybe", 0.0),
+            maybe=totals.get("maybe", 0.0) + under_way,
             unpriced=int(totals.get("unpriced", 0)),
         )
 
@@ -139,9 +142,10 @@ class Journal:
         row = self.base.execute("SELECT value FROM totals WHERE name = 'answers'").fetchone()
         return int(row[0]) if row else 0
 
-    def add_batch(self, tag: str, keys: Iterable[str]) -> None:
-        """Note that a batch is about to be made of these requests."""
+    def add_batch(self, tag: str, keys: Iterable[str], most: float) -> None:
+        """Note that a batch is about to be made of these requests, which may cost so many US dollars at most."""
         with self._writing():
+            self._add(_BATCH + tag, most)
             self.base.execute("INSERT OR REPLACE INTO batches VALUES (?, NULL, 'made')", (tag,))
             self.base.executemany(
                 "INSERT OR IGNORE INTO batch_requests VALUES (?, ?)", ((tag, key) for key in keys)
@@ -172,6 +176,7 @@ class Journal:
         """Note that a batch is collected, or lost."""
         with self._writing():
             self.base.execute("UPDATE batches SET state = ? WHERE tag = ?", (state, tag))
+            self.base.execute("DELETE FROM totals WHERE name = ?", (_BATCH + tag,))
 
     def _add(self, name: str, value: float) -> None:
         self.base.execute(

@@ -81,6 +81,19 @@ def test_greedy_rows_are_those_of_transformers(network: Any) -> None:
         assert written == Written(tokens=tuple(whole[0, ids.shape[1] :].tolist()), stop=Stop.LENGTH, met="")
 
 
+def test_a_beginning_that_all_share_is_read_once_however_often_rows_join(network: Any) -> None:
+    shared = list(range(4, 44))
+    rows = [Row(tokens=[*shared, 4 + number], limit=2, uniforms=np.zeros(0)) for number in range(12)]
+    read: list[int] = []
+    hook = network.register_forward_pre_hook(
+        lambda _, args, kwargs: read.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    decoded_by = decode(network, rows, slots=4, temperature=0.0, ending=NEVER, shares=True)
+    assert len(list(decoded_by)) == 12
+    hook.remove()
+    assert sum(read) == len(shared) + 12 + 12
+
+
 def test_nothing_to_decode_is_nothing(network: Any) -> None:
     assert decoded(network, [], 4) == {}
 

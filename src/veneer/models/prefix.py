@@ -203,18 +203,20 @@ class Memory:
 
     def read(self, network: Any, row: Sequence[int], depth: int) -> None:
         """Hold the first `depth` tokens of a row and nothing else, reading only what is not held already."""
-        kept = common(self.tokens, row[:depth])
+        # A list is never equal to a tuple.
+        wanted = tuple(row[:depth])
+        kept = common(self.tokens, wanted)
         self.cut(kept)
         if kept < depth:
             forward(
                 network,
-                input_ids=torch.tensor([row[kept:depth]], device=network.device),
+                input_ids=torch.tensor([wanted[kept:]], device=network.device),
                 position_ids=torch.arange(kept, depth, device=network.device)[None],
                 past_key_values=self.cache,
                 use_cache=True,
                 logits_to_keep=1,
             )
-        self.tokens = tuple(row[:depth])
+        self.tokens = wanted
 
     def cut(self, depth: int) -> None:
         """Forget all but the first `depth` tokens."""

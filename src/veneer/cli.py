@@ -261,6 +261,67 @@ def check(
     sys.exit(printed.status_of(found))
 
 
+@app.command()
+def clean(
+    study_files: Annotated[list[Path], typer.Argument(help="Study files; what any of them refers to stays.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+) -> None:
+    """Remove what no study named here refers to, after showing it; never paid answers or votes."""
+    with _errors_explained():
+        from veneer import cleaning, printed_sharing
+
+        found = cleaning.leftovers(study_files)
+        for line in printed_sharing.leftovers(found):
+            screen.print(line, markup=False)
+        if found and (yes or typer.confirm("Remove them?")):
+            cleaning.remove(found)
+            screen.print("Removed.")
+
+
+@app.command()
+def fetch(
+    study_file: StudyFile,
+    folder: Annotated[Path, typer.Argument(help="Where the bundle goes: a new folder.")],
+) -> None:
+    """Bring all that a study names, from the hub too, into a folder with checksums: it runs there without a network."""
+    with _errors_explained():
+        from veneer import fetch as bringing
+
+        written = bringing.fetch(study_file, folder, lambda said: screen.print(said, markup=False))
+        screen.print(f"Written: {written}. Next: veneer run {written}")
+
+
+@app.command("export")
+def export_study(
+    study_file: StudyFile,
+    file: Annotated[Path, typer.Argument(help="The file that is written, such as study.tar.")],
+    without_checkpoints: Annotated[
+        bool, typer.Option("--without-checkpoints", help="Leave weights out: to grade anew, none are needed.")
+    ] = False,
+) -> None:
+    """Write a finished study into one file with checksums, for others to check and to grade anew."""
+    with _errors_explained():
+        from veneer import parcel, printed_sharing
+
+        for line in printed_sharing.parcel(
+            parcel.pack(study_file, file, checkpoints=not without_checkpoints)
+        ):
+            screen.print(line, markup=False)
+
+
+@app.command("import")
+def import_study(
+    file: Annotated[Path, typer.Argument(help="What `veneer export` wrote.")],
+    folder: Annotated[Path, typer.Argument(help="Where the study goes: a new folder.")],
+) -> None:
+    """Check every sum in an export, and lay the study out in a folder, ready to run."""
+    with _errors_explained():
+        from veneer import parcel, printed_sharing
+
+        for line in printed_sharing.parcel(parcel.unpack(file, folder)):
+            screen.print(line, markup=False)
+
+
 @contextmanager
 def _ended_politely() -> Iterator[None]:
     """While it lasts, SIGTERM ends as Ctrl-C does, with exit status 143; a second one while ending is not heard."""

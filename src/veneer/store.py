@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from veneer import lacking, lease
+from veneer import absent, lacking, lease
 from veneer.errors import DataError, StoreError, VeneerError
 from veneer.lease import Busy
 from veneer.needs import ONE_CORE, Needs
@@ -190,21 +190,30 @@ def canonical(value: Any) -> str:
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, or of a folder's file names and bytes."""
+    """Return the SHA-256 of a file's bytes, or of a folder's file names and bytes; what is `absent` counts as there."""
     whole = hashlib.sha256()
     if path.is_file():
-        files = [(b"", path)]
+        contents = [(b"", sha256(path))]
     else:
-        files = [
-            (str(file.relative_to(path)).encode(), file)
-            for file in sorted(path.rglob("*"))
+        files = {
+            file.relative_to(path): file
+            for file in path.rglob("*")
             if file.is_file() and not file.name.startswith(".")
+        }
+        known = {Path(name): one["sha256"] for name, one in absent.of(path).items()}
+        contents = [
+            (str(name).encode(), sha256(files[name]) if name in files else bytes.fromhex(known[name]))
+            for name in sorted({*files, *known})
         ]
-    for name, file in files:
-        with file.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").digest()
+    for name, content in contents:
         whole.update(len(name).to_bytes(4, "big") + name + content)
     return whole.hexdigest()
+
+
+def sha256(file: Path) -> bytes:
+    """Return the SHA-256 of a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -354,7 +363,10 @@ def _check(path: Path, key: str) -> None:
         raise StoreError(f"{path}: damaged: {META} cannot be read ({error}). {advice}") from error
     if not isinstance(meta, dict) or meta.get("key") != key or "files" not in meta:
         raise StoreError(f"{path}: damaged: {META} is not the record of {key}. {advice}")
+    gone = absent.of(path)
     for name, recorded in meta["files"].items():
+        if name in gone:
+            continue
         file = path / name
         size = file.stat().st_size if file.is_file() else None
         if size != recorded["bytes"]:

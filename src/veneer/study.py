@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -245,8 +245,16 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load(path: Path) -> Study:
+Fetch = Callable[[str, str], Path]
+"""Brings a model from the hub, by its name and revision, and returns its folder."""
+
+
+def load(path: Path, fetch: Fetch | None = None) -> Study:
     """Read, check and freeze a study file; its paths come back absolute, environment variables filled in.
+
+    Args:
+        path: The study file.
+        fetch: Brings what a path of the form `hub:ORG/NAME@REVISION` names; without it such a path is an error.
 
     Raises:
         StudyError: The file is missing, not YAML, or not a possible study; the message names the key,
@@ -270,22 +278,39 @@ def load(path: Path) -> Study:
         study = Study.model_validate(raw)
     except ValidationError as error:
         raise StudyError(explain(path, error, Study.model_json_schema())) from error
-    return Study.model_validate(_with_paths(study.model_dump(), path.resolve().parent, path))
+    return Study.model_validate(_with_paths(study.model_dump(), path, fetch))
 
 
-def _with_paths(value: Any, folder: Path, where: Path) -> Any:
+def _with_paths(value: Any, where: Path, fetch: Fetch | None) -> Any:
     if isinstance(value, dict):
-        return {key: _with_paths(item, folder, where) for key, item in value.items()}
+        return {key: _with_paths(item, where, fetch) for key, item in value.items()}
     if isinstance(value, tuple):
-        return tuple(_with_paths(item, folder, where) for item in value)
+        return tuple(_with_paths(item, where, fetch) for item in value)
     if not isinstance(value, Path):
         return value
+    if str(value).startswith("hub:"):
+        return _of_hub(str(value), where, fetch)
     for name in re.findall(r"\$\{(\w+)\}", str(value)):
         if name not in os.environ:
             raise StudyError(
                 f"{where}: the path {value} uses ${{{name}}}, which is not set. Set it and run again."
             )
-    full = folder / re.sub(r"\$\{(\w+)\}", lambda match: os.environ[match[1]], str(value))
+    full = where.resolve().parent / re.sub(r"\$\{(\w+)\}", lambda match: os.environ[match[1]], str(value))
     if not full.exists():
         raise StudyError(f"{where}: {value} does not exist (looked for {full}).")
     return full
+
+
+def _of_hub(value: str, where: Path, fetch: Fetch | None) -> Path:
+    match = re.fullmatch(r"hub:([\w.-]+/[\w.-]+)@([0-9a-f]{40})", value)
+    if not match:
+        raise StudyError(
+            f"{where}: {value}: a model on the hub is named as hub:ORG/NAME@REVISION, the revision a commit of 40 hex "
+            "digits, so that it can never change."
+        )
+    if not fetch:
+        raise StudyError(
+            f"{where}: {value} is on the hub. `veneer fetch {where} DIR` brings it, with all else that the study "
+            "names, into a folder: run the study file there."
+        )
+    return fetch(match[1], match[2])

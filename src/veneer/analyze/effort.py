@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from veneer import absent
 from veneer.study import PricesSpec, Study
 
 OPERATIONS = 6
@@ -33,7 +34,7 @@ def parameters_of(checkpoint: Path) -> int:
     """Return how many numbers a checkpoint's safetensors hold, by their headers; 0 where it has none."""
     from safetensors import safe_open  # Imported here for the reason given in `stats.p_value`.
 
-    total = 0
+    total: int = sum(one.get("parameters", 0) for one in absent.of(checkpoint).values())
     for file in sorted(checkpoint.glob("*.safetensors")):
         with safe_open(str(file), framework="numpy") as tensors:
             total += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118

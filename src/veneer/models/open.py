@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
+from veneer import absent
 from veneer.errors import ModelError
 from veneer.models import replay
 from veneer.models.model import Model, ModelRef
@@ -34,6 +35,11 @@ def open_model(
         return RemoteModel(name=ref.name, endpoint=ref.endpoint, journal=ref.path, cap=ref.spend_cap)
     if not Path(ref.path).exists():
         raise ModelError(f"{ref.name}: {ref.path} does not exist; a {ref.kind} was expected there.")
+    if gone := sorted(absent.of(ref.path)):
+        raise ModelError(
+            f"{ref.name}: {ref.path} came without its weights, which the export left out, and it is to be asked "
+            f"something new. Put {gone[0]} there ({len(gone)} of such files), as it was: the rest is found again."
+        )
     if ref.kind == "replay":
         return replay.load(ref)
     # Loading torch and transformers takes seconds, and recordings need neither.

@@ -1,6 +1,8 @@
 """A checkpoint answers and is scored as plain transformers would, whatever else is in the batch."""
 
+import json
 import math
+import shutil
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.models.tiny import checkpoint
 from veneer.errors import ModelError
@@ -223,3 +226,30 @@ def test_a_folder_that_is_no_checkpoint_is_an_error_that_says_what_is_wanted(tmp
         open_model(ref(tmp_path))
     with pytest.raises(ModelError, match="does not exist"):
         open_model(ref(tmp_path / "nowhere"))
+
+
+def test_a_checkpoint_that_lacks_weights_is_an_error_and_not_a_poor_model(
+    tmp_path: Path, folder: Path
+) -> None:
+    whole = shutil.copytree(folder, tmp_path / "whole")
+    weights = load_file(whole / "model.safetensors")
+    del weights["lm_head.weight"]
+    save_file(weights, whole / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks 1 weights \(lm_head.weight"):
+        open_model(ref(whole))
+
+
+def test_code_that_a_checkpoint_brings_is_neither_run_nor_asked_about(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = shutil.copytree(folder, tmp_path / "own")
+    config = json.loads((own / "config.json").read_text())
+    config |= {
+        "model_type": "mine",
+        "auto_map": {"AutoConfig": "mine.Mine", "AutoModelForCausalLM": "mine.Model"},
+    }
+    (own / "config.json").write_text(json.dumps(config))
+    (own / "mine.py").write_text("raise SystemExit('run')\n")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    with pytest.raises(ModelError, match="no code that it brings is run"):
+        open_model(ref(own))

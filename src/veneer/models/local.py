@@ -285,18 +285,27 @@ def load(
     """Load a checkpoint folder, from disk alone and without running code that it brings.
 
     Raises:
-        ModelError: The folder is not a checkpoint of a causal language model with its tokenizer.
+        ModelError: The folder is not a checkpoint of a causal language model with its tokenizer, or lacks weights.
     """
+    # Said outright: left open, transformers may ask at the terminal whether to run a checkpoint's code.
+    alone = {"local_files_only": True, "trust_remote_code": False}
     dtype = torch.float32 if precision == "fp32" else torch.bfloat16
     try:
-        tokenizer = AutoTokenizer.from_pretrained(ref.path, local_files_only=True)
-        network = AutoModelForCausalLM.from_pretrained(ref.path, local_files_only=True, dtype=dtype)
+        tokenizer = AutoTokenizer.from_pretrained(ref.path, **alone)
+        network, loading = AutoModelForCausalLM.from_pretrained(
+            ref.path, dtype=dtype, output_loading_info=True, **alone
+        )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"{ref.name}: {ref.path} cannot be loaded as a causal language model with its tokenizer: {error}. "
             "A folder as written by transformers' `save_pretrained` is wanted (config.json, model.safetensors, "
-            "tokenizer.json)."
+            "tokenizer.json); no code that it brings is run."
         ) from error
+    if missing := sorted(loading["missing_keys"]):
+        raise ModelError(
+            f"{ref.name}: {ref.path} lacks {len(missing)} weights ({', '.join(missing[:3])}), which would be random, "
+            "and so would its answers. Save the whole model with `save_pretrained`."
+        )
     return LocalModel(
         name=ref.name,
         tokenizer=tokenizer,

@@ -81,6 +81,12 @@ def test_without_checkpoints_no_weights_go_along_and_a_run_there_makes_nothing(
     assert made(imported) == before
 
 
+def test_a_plan_of_an_import_says_that_its_models_can_be_asked_nothing_new(imported: Path) -> None:
+    said = veneer("plan", imported)
+    assert said.returncode == 0, said.stdout
+    assert "teacher: its weights were left out of the export" in said.stdout
+
+
 def test_another_lab_grades_anew_without_a_model(imported: Path) -> None:
     before = made(imported)
     # The chosen answer must now stand after a mark, so that answers are graded otherwise.

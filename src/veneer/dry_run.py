@@ -9,6 +9,7 @@ from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer
 
+from veneer import absent
 from veneer.amounts import prefixes
 from veneer.benchmarks import items, sandbox
 from veneer.collect import queries, synthesis
@@ -131,7 +132,14 @@ def _checkpoint(
     """Look at a checkpoint: its config, weights, tokenizer and template, and whether prompts fit its window."""
     assert spec.checkpoint is not None
     folder = spec.checkpoint
-    if missing := _missing_weights(folder):
+    if absent.of(folder):
+        yield Finding(
+            where=name,
+            message="its weights were left out of the export that it came in: what it has answered is there, and it "
+            "can be asked nothing new.",
+            stops=False,
+        )
+    elif missing := _missing_weights(folder):
         yield Finding(where=name, message=missing)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True).get_text_config()

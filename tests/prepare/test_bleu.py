@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veneer.prepare import bleu
+from veneer.prepare.hashing import spaced
 from veneer.store import read_rows
 
 WORDS = st.lists(st.sampled_from("the cat sat on a mat and dog ran".split()), max_size=20).map(" ".join)
@@ -67,4 +68,12 @@ def _ours(one: str, other: str) -> float:
 
 
 def _theirs(one: str, other: str) -> float:
+    one, other = spaced(one), spaced(other)
     return float(sacrebleu.sentence_bleu(one, [other], lowercase=True, use_effective_order=True).score)
+
+
+def test_sentences_without_spaces_are_compared_by_their_characters() -> None:
+    one, other = "北京的历史和文化是什么", "北京的历史和文化有什么"
+    wanted = sacrebleu.sentence_bleu(one, [other], tokenize="zh").score
+    assert _ours(one, other) == pytest.approx(wanted)
+    assert 50 < wanted < 100

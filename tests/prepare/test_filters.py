@@ -142,8 +142,14 @@ def test_a_blocked_word_is_found_whole_in_any_turn_and_case() -> None:
     assert _kind("a Chat\n Bot", blocked=blocked) is Kind.BLOCKED
     assert _kind("in c++, say", blocked=blocked) is Kind.BLOCKED
     assert _kind("openairs and a chat robot", blocked=blocked) is None
+    assert _kind("我使用聊天机器人来写作", blocked=("聊天机器人",)) is Kind.BLOCKED
     reason = _unfit([("user", "who is OPENAI ?"), ("assistant", "a firm")], blocked=blocked)
     assert str(reason) == "blocked words: openai"
+
+
+def test_a_text_without_spaces_has_as_many_words_as_characters() -> None:
+    assert _kind("北京是中国的首都", min_answer_words=8) is None
+    assert _kind("北京是中国的首都", max_answer_words=7) is Kind.LONG
 
 
 def test_a_conversation_in_another_language_is_a_reason() -> None:

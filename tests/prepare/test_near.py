@@ -155,6 +155,13 @@ def test_short_texts_are_compared_whole(one: str, other: str) -> None:
     assert _dropped([one, other]) == {}
 
 
+def test_scripts_without_spaces_are_compared_by_their_characters() -> None:
+    text = (
+        "北京是中国的首都，位于华北平原的北部。它有三千多年的建城史，也是世界上拥有世界遗产最多的城市之一。"
+    )
+    assert list(_dropped([text, text.replace("之一", "之首"), text[::-1]])) == [1]
+
+
 def test_no_rows_have_no_duplicates() -> None:
     assert near_duplicates(np.empty((0, near.PERMUTATIONS), dtype=np.uint32), str, SPEC) == {}
 

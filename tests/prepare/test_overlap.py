@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from veneer.errors import DataError
 from veneer.prepare import overlap
-from veneer.prepare.hashing import word_hashes
+from veneer.prepare.hashing import plain, word_hashes
 from veneer.prepare.overlap import HeldOut, Items, Match, build, decides
 from veneer.prepare.readers import Candidate, recorded
 from veneer.records import Message
@@ -22,6 +22,7 @@ from veneer.store import write_rows
 from veneer.study_data import OverlapSpec, RecordedSpec
 
 LONG = "which of the rivers that flow through the old town is the one that the poet named in his last letter"
+CHINESE = "下列哪一条河流流经老城并在诗人最后的信中被提到"
 WORDS = st.lists(st.sampled_from("the cat sat on a mat and dog ran".split()), min_size=1, max_size=15).map(
     " ".join
 )
@@ -114,8 +115,13 @@ def test_marks_beyond_ascii_part_words_as_others_do(marks: str) -> None:
 
 @given(st.text())
 def test_every_word_has_its_number(text: str) -> None:
-    plain = overlap._plain(text)
-    assert len(overlap._words(plain)) == len(word_hashes(plain))
+    assert len(overlap._words(plain(text))) == len(word_hashes(plain(text)))
+
+
+def test_an_item_in_a_script_without_spaces_is_found_within_a_longer_turn() -> None:
+    said = "你好！请帮我回答：" + CHINESE + "谢谢。"
+    found = _items([CHINESE], OverlapSpec(bleu=20)).matches([Message(role="user", content=said)])
+    assert [match.kind for match in found] == ["13-gram", "8-gram", "bleu"]
 
 
 def test_only_the_named_ngram_counts_as_overlap() -> None:

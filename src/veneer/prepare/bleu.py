@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from veneer.prepare.hashing import spaced
+
 ORDERS = 4
 
 
@@ -20,8 +22,11 @@ def _tokenizer() -> Any:
 
 
 def tokens(text: str) -> list[str]:
-    """Return the lower-cased words of a text under sacrebleu's tokenizer 13a."""
-    found: list[str] = _tokenizer()(text.strip().lower()).split()
+    """Return the lower-cased words of a text under sacrebleu's tokenizer 13a, Han characters and kana one by one.
+
+    sacrebleu's `zh` parts Han characters too; 13a would take a sentence of them for one word.
+    """
+    found: list[str] = _tokenizer()(spaced(text.strip().lower())).split()
     return found
 
 

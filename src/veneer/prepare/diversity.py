@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from veneer.prepare import bleu
+from veneer.prepare.hashing import spaced
 from veneer.stats import Draws, Number, Undefined, interval, resample
 
 EXHAUSTIVE = 400
@@ -69,7 +70,7 @@ def _nearest(queries: Sequence[str], looked_at: Sequence[int]) -> list[list[int]
         norm=None,
         dtype=np.float32,
     )
-    heads = hashed.transform(query[:HEAD] for query in queries)
+    heads = hashed.transform(spaced(query[:HEAD]) for query in queries)
     vectors = TfidfTransformer(sublinear_tf=True).fit_transform(heads)
     columns = vectors.T.tocsr()
     found = []

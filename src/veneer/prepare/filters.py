@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from veneer.errors import StudyError
+from veneer.prepare.hashing import spaced
 from veneer.prepare.readers import Candidate
 from veneer.records import Message, Stop
 from veneer.study_data import FilterSpec
@@ -100,7 +101,7 @@ def rules(spec: FilterSpec) -> Rules:
             f"prepare.filters.languages: the detector knows no {stray[0]!r}; it knows {', '.join(sorted(known()))}."
         )
     words = "|".join(
-        r"\s+".join(map(re.escape, word.casefold().split())) for word in spec.blocked if word.strip()
+        r"\s+".join(map(re.escape, spaced(word.casefold()).split())) for word in spec.blocked if word.strip()
     )
     return Rules(
         spec=spec,
@@ -161,7 +162,7 @@ def _by_words(turns: Sequence[Message], answers: Sequence[str], rules: Rules) ->
         return Reason(kind=Kind.DECLINED, detail=found.strip()[:80])
     if rules.blocked is None:
         return None
-    said = next(filter(None, (rules.blocked.search(turn.content.casefold()) for turn in turns)), None)
+    said = next(filter(None, (rules.blocked.search(spaced(turn.content.casefold())) for turn in turns)), None)
     return Reason(kind=Kind.BLOCKED, detail=said[0]) if said else None
 
 
@@ -184,7 +185,7 @@ def _broken(text: str) -> str:
 
 
 def _by_length(answers: Sequence[str], spec: FilterSpec) -> Reason | None:
-    words = [len(answer.split()) for answer in answers]
+    words = [len(spaced(answer).split()) for answer in answers]
     if min(words) < spec.min_answer_words:
         return Reason(kind=Kind.SHORT, detail=f"{min(words)}, and {spec.min_answer_words} are wanted")
     if spec.max_answer_words is not None and max(words) > spec.max_answer_words:

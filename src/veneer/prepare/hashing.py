@@ -1,5 +1,8 @@
 """Words and word n-grams of a text as 64-bit numbers, computed for the whole text at once."""
 
+import re
+import unicodedata
+
 import numpy as np
 import numpy.typing as npt
 
@@ -8,6 +11,31 @@ Numbers = npt.NDArray[np.uint64]
 ODD = np.uint64(0x9E3779B97F4A7C15)
 STEP = np.uint64(0xD6E8FEB86659FD93)
 POWERS = np.cumprod(np.full(1 << 12, 0x100000001B3, dtype=np.uint64), dtype=np.uint64)
+
+
+UNSPACED = re.compile(
+    "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d\U00020000-\U0003ffff]+"
+)
+"""Han characters and kana: no space parts the words that they write."""
+
+
+def spaced(text: str) -> str:
+    """Return a text with spaces around every Han character and kana, so that each counts as a word."""
+    return text if text.isascii() else UNSPACED.sub(lambda run: f" {' '.join(run[0])} ", text)
+
+
+def plain(text: str) -> str:
+    """Return a text of which words are made: casefolded, and with spaces for marks beyond ASCII.
+
+    A curly quote parts words as a straight one does.
+    """
+    if text.isascii():
+        return text.casefold()
+    text = unicodedata.normalize("NFKC", text).casefold()
+    for character in set(text):
+        if character > "\x7f" and unicodedata.category(character)[0] not in "LMN":
+            text = text.replace(character, " ")
+    return spaced(text)
 
 
 def _table() -> npt.NDArray[np.bool_]:

@@ -18,7 +18,7 @@ from veneer.records import Example, to_row
 from veneer.store import Artefact, Order, canonical, digest, write_rows
 from veneer.study_data import MixtureSpec, PrepareSpec
 
-VERSION = 4
+VERSION = 5
 CARD_VERSION = 2
 CARD = "+card"
 """What the name of a card's artefact ends in; no source may have a + in its name."""

@@ -4,7 +4,6 @@ MinHash is Broder's (1997), banding as in Leskovec, Rajaraman and Ullman (*Minin
 """
 
 import hashlib
-import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from veneer.prepare.hashing import Numbers, mixed, ngram_hashes, word_hashes
+from veneer.prepare.hashing import Numbers, mixed, ngram_hashes, plain, word_hashes
 from veneer.study_data import NearSpec
 
 Signatures = npt.NDArray[np.uint32]
@@ -29,7 +28,6 @@ MOST_VERIFIED = 64
 """Candidates of one row that are compared exactly, those of most equal signature first."""
 REMEMBERED = 1 << 24
 """Numbers (of 8 bytes) of texts' n-grams that are kept in memory."""
-MARKS = re.compile(r"\W+")
 
 
 def signer(spec: NearSpec) -> Callable[[str], Signatures]:
@@ -54,16 +52,15 @@ def signer(spec: NearSpec) -> Callable[[str], Signatures]:
 def shingles(text: str, size: int) -> Numbers:
     """Return the set of a text's word n-grams as sorted numbers, never empty.
 
-    Words are runs of letters, digits and underscores, whatever their case. A text of fewer words is one n-gram of all
-    of them; a text without words is one n-gram of all its marks.
+    Words are runs of letters, digits and underscores, whatever their case; a Han character or a kana is one. A text of
+    fewer words is one n-gram of all of them; a text without words is one n-gram of all its marks.
     """
     return np.unique(_grams(text, size))
 
 
 def _grams(text: str, size: int) -> Numbers:
     """Return the n-grams of `shingles` in their order in the text, repeated ones too."""
-    # The hashing of words takes every character beyond ASCII for a part of a word: marks among them go first.
-    words = word_hashes(text if text.isascii() else MARKS.sub(" ", text.casefold()))
+    words = word_hashes(plain(text))
     if not len(words):
         marks = hashlib.blake2b("".join(text.split()).encode("utf-8", "replace"), digest_size=8).digest()
         return np.frombuffer(marks, dtype="<u8").astype(np.uint64)

@@ -2,7 +2,6 @@
 
 import re
 import sys
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy.typing as npt
 
 from veneer.errors import DataError
 from veneer.prepare import bleu
-from veneer.prepare.hashing import Numbers, mixed, ngram_hashes, word_hashes
+from veneer.prepare.hashing import Numbers, mixed, ngram_hashes, plain, word_hashes
 from veneer.records import Message
 from veneer.store import read_rows
 from veneer.study_data import OverlapSpec
@@ -23,7 +22,7 @@ from veneer.text import plain_query
 EXACT, BLEU = "exact", "bleu"
 WORD = re.compile("[a-z0-9_\x80-\U0010ffff]+")
 BETWEEN = "\ue000"
-"""A character for private use: it counts as a word and stands in no text that `_plain` has been over."""
+"""A character for private use: it counts as a word and stands in no text that `plain` has been over."""
 ROUNDING = 1e-6
 """Percent of BLEU by which a bound may be off through rounding."""
 
@@ -145,7 +144,7 @@ class Items:
         if not self.grams:
             return
         # All turns at once; no item has the word between them, so no n-gram reaches from one into the next.
-        text = f" {BETWEEN} ".join(_plain(message.content) for message in messages)
+        text = f" {BETWEEN} ".join(plain(message.content) for message in messages)
         hashes, words = word_hashes(text), list[str]()
         for size, grams in self.grams.items():
             places, known = grams.hits(ngram_hashes(hashes, size))
@@ -165,8 +164,8 @@ class Items:
 def build(held_out: Sequence[HeldOut], spec: OverlapSpec) -> Items:
     """Return the held-out items, ready to be looked for.
 
-    n-grams are those of casefolded words, whatever marks stand between them (`don't` is two words); an item of fewer
-    than n words has none. Scripts that put no space between words are matched whole, or by BLEU.
+    n-grams are those of casefolded words, whatever marks stand between them (`don't` is two words); a Han character
+    or a kana is a word. An item of fewer than n words has none.
 
     BLEU is that of `bleu.bleu`, with the query as hypothesis and the item as reference. Only a query and an item that
     share four tokens in a row are compared: without them smoothing alone would make a score. A query or an item of
@@ -185,13 +184,13 @@ def build(held_out: Sequence[HeldOut], spec: OverlapSpec) -> Items:
     for item, question in enumerate(questions):
         if key := plain_query(question):
             exact[key].append(item)
-    plain = [_plain(question) for question in questions]
-    hashes = [word_hashes(text) for text in plain]
+    texts = [plain(question) for question in questions]
+    hashes = [word_hashes(text) for text in texts]
     own = {size: [np.unique(ngram_hashes(one, size)) for one in hashes] for size in sorted(set(spec.ngrams))}
     return Items(
         names=tuple(names),
         exact={key: tuple(items) for key, items in exact.items()},
-        words=tuple(f" {' '.join(_words(text))} " for text in plain),
+        words=tuple(f" {' '.join(_words(text))} " for text in texts),
         grams={size: _grams(parts) for size, parts in own.items()},
         counts={size: tuple(map(len, parts)) for size, parts in own.items()},
         nearness=None if spec.bleu is None else _nearness(questions, spec.bleu),
@@ -203,20 +202,9 @@ def decides(match: Match, spec: OverlapSpec) -> bool:
     return match.kind in (EXACT, BLEU) or (spec.ngram is not None and match.kind == f"{spec.ngram}-gram")
 
 
-def _plain(text: str) -> str:
-    """Return a text casefolded, with spaces for the marks beyond ASCII: a curly quote parts words as a straight one."""
-    if text.isascii():
-        return text.casefold()
-    text = unicodedata.normalize("NFKC", text).casefold()
-    for character in set(text):
-        if character > "\x7f" and unicodedata.category(character)[0] not in "LMN":
-            text = text.replace(character, " ")
-    return text
-
-
-def _words(plain: str) -> list[str]:
-    """Return the words of which `word_hashes` makes numbers, in the same order."""
-    return WORD.findall(plain)
+def _words(text: str) -> list[str]:
+    """Return the words of which `word_hashes` makes numbers, in the same order, of a text from `plain`."""
+    return WORD.findall(text)
 
 
 def _grams(own: Sequence[Numbers]) -> Grams:

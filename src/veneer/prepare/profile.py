@@ -11,6 +11,7 @@ from veneer import style
 from veneer.prepare import diversity, overlap
 from veneer.prepare.feeds import Feed
 from veneer.prepare.filters import ORDER, Kind
+from veneer.prepare.hashing import spaced
 from veneer.prepare.mixtures import Mixed
 from veneer.prepare.sift import Sifted
 from veneer.stats import to_json
@@ -65,7 +66,7 @@ def write(job: "Job", found: Sifted, mixed: Mixed, ordered: Sequence[int], folde
             "tokens_by_source": _tokens_by_source(found, ordered, lengths),
             "tokens_per_example": _quantiles([tokens for pieces in lengths for tokens in pieces]),
             "turns": _turns(found, ordered),
-            "answer_words": _quantiles([len(text.split()) for own in answers for text in own]),
+            "answer_words": _quantiles([len(spaced(text).split()) for own in answers for text in own]),
             "languages": {"n": len(sample), "counts": _languages(conversations)},
             "duplicates": _duplicates(found),
             "overlap": _overlap(job, found),

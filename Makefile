@@ -1,4 +1,4 @@
-.PHONY: install study test check server axe clean
+.PHONY: install study test check server axe docs clean
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TORCH ?= torch==2.13.0
@@ -34,6 +34,11 @@ server: install
 # What the accessibility check of the raters' page runs in Chromium; the test skips without.
 axe: install
 	npm install --silent --no-audit --no-fund --prefix .venv/axe axe-core@4.14.1
+
+# The documentation, into build/docs/: pages that load nothing from elsewhere. A warning is an error.
+docs: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 clean:
 	rm -rf .venv pocket build

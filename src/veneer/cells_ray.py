@@ -196,7 +196,7 @@ def _join(ray: Any, workers: int | None) -> None:
     except OSError as error:  # Ray's own ConnectionError is one.
         raise CellsError(
             f"{advice} ({error}). Start one (ray start --head), correct the address, or unset it to start a cluster on "
-            "this machine."
+            "this machine. Where a cluster asks for a token, set RAY_AUTH_MODE=token."
         ) from error
 
 
@@ -226,21 +226,24 @@ def _strange(probe: Path) -> str:
     try:
         told = probe.read_text(encoding="utf-8")
     except OSError:
-        return (
-            f"does not see {probe.parent}. A study's folder must lie on a file system that all machines share, under "
-            "one path"
-        )
+        return _unseen(probe)
     return "" if told == _code() else "has another version of Veneer: install the same on all machines"
+
+
+def _unseen(probe: Path) -> str:
+    return (
+        f"does not see {probe.parent}. A study's folder must lie on a file system that all machines share, under one "
+        "path"
+    )
 
 
 @cache
 def _admit(probe: Path) -> None:
-    """Raise unless this machine could run cells; one that has joined the cluster since its start was not asked."""
-    if said := _strange(probe):
-        raise CellsError(f"{socket.gethostname()} {said}.")
+    """Raise unless this machine sees the store; one that has joined the cluster since its start was not asked."""
+    if not probe.exists():
+        raise CellsError(f"{socket.gethostname()} {_unseen(probe)}.")
 
 
-@cache
 def _code() -> str:
     """Return the fingerprint of Veneer's own program."""
     place = Path(__file__).parent

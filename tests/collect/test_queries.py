@@ -83,9 +83,10 @@ def test_gzipped_lines_are_read(tmp_path: Path) -> None:
 
 def test_a_table_with_a_header_is_read(tmp_path: Path) -> None:
     path = tmp_path / "posts.csv"
-    path.write_text('post,id\n"two\nlines, one field",a\nshort,b\n')
+    long = "long " * 40_000
+    path.write_text(f'post,id\n"two\nlines, one field",a\n{long},b\n')
     source = SourceSpec(kind="broad", queries=path, query_field="post")
-    assert [query.text for query in of(source, {})] == ["two\nlines, one field", "short"]
+    assert [query.text for query in of(source, {})] == ["two\nlines, one field", long]
 
 
 @pytest.mark.parametrize(

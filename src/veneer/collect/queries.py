@@ -14,6 +14,8 @@ from veneer.study_benchmarks import BenchmarkSpec
 from veneer.study_data import SourceSpec
 
 DEFAULT_ID = "id"
+LONGEST_FIELD = 2**31 - 1
+"""Of a CSV file; the csv module takes no document of more than 131,072 characters by itself."""
 Placed = tuple[str, Mapping[str, Any]]
 """Where a row stands, and the row."""
 
@@ -108,6 +110,7 @@ def _rows(source: SourceSpec, benchmarks: Mapping[str, BenchmarkSpec]) -> tuple[
 
 def _csv(path: Path) -> Iterator[Placed]:
     place = 0
+    csv.field_size_limit(LONGEST_FIELD)
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             table = csv.DictReader(lines, strict=True)

@@ -2,7 +2,8 @@
 
 A line is handed to the operating system the moment an answer is read: it outlives the process. The journal's
 transactions, which outlive the machine's power, follow in groups. Two files take turns: while the answers in one go
-into the journal, new ones come into the other, so that the first can be emptied however fast answers come.
+into the journal, new ones come into the other, so that the first can be emptied however fast answers come. Some room on
+the disk is kept in reserve: if it is full, the answers that are on their way find place there.
 """
 
 import json
@@ -16,6 +17,9 @@ from veneer.errors import StoreError
 from veneer.models.journal import Answer, Journal
 from veneer.records import Stop
 
+RESERVE = 1 << 21
+"""Bytes that are set aside on the disk."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Inbox:
@@ -23,6 +27,8 @@ class Inbox:
 
     files: tuple[Path, Path]
     handles: tuple[int, int]
+    reserve: Path
+    """Takes up room on the disk that answers get when there is no other."""
     turn: int = 0
     """Which of the two takes answers in."""
 
@@ -35,6 +41,15 @@ class Inbox:
         row = (key, answer.text, answer.stop, answer.detail, answer.tokens_in, answer.tokens_out)
         # A line break before it too: a line that a full disk cut takes no other with it.
         line = b"\n" + json.dumps((*row, answer.model, answer.cost)).encode() + b"\n"
+        try:
+            self._append(line)
+        except StoreError:
+            if not self.reserve.exists():
+                raise
+            self.reserve.unlink()
+            self._append(line)
+
+    def _append(self, line: bytes) -> None:
         try:
             written = os.write(self.handles[self.turn], line)
         except OSError as error:
@@ -58,6 +73,9 @@ def open_inbox(path: Path, journal: Journal) -> Iterator[Inbox]:
     Args:
         path: The journal's file.
         journal: The same, open.
+
+    Raises:
+        StoreError: The disk is full.
     """
     files = (path.with_name(f"{path.name}-inbox"), path.with_name(f"{path.name}-inbox2"))
     # Both are read before either is emptied: the journal may refuse.
@@ -69,11 +87,26 @@ def open_inbox(path: Path, journal: Journal) -> Iterator[Inbox]:
     try:
         other = os.open(files[1], how, 0o600)
         try:
-            yield Inbox(files=files, handles=(one, other))
+            with _reserved(path.with_name(f"{path.name}-reserve")) as reserve:
+                yield Inbox(files=files, handles=(one, other), reserve=reserve)
         finally:
             os.close(other)
     finally:
         os.close(one)
+
+
+@contextmanager
+def _reserved(file: Path) -> Iterator[Path]:
+    try:
+        # Nothing that a file system could make smaller, or leave out.
+        file.write_bytes(os.urandom(RESERVE))
+    except OSError as error:
+        file.unlink(missing_ok=True)
+        raise StoreError(_full(file, str(error))) from error
+    try:
+        yield file
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def _left(file: Path) -> Iterator[tuple[str, Answer]]:

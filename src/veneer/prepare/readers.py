@@ -174,7 +174,7 @@ def _name(given: Any, number: int, id_field: str) -> str:
     if isinstance(given, bool) or not isinstance(given, str | int | float | Decimal):
         raise _NotARowError(f"`{id_field}` holds {_short(given)}; a text or a number is wanted")
     # A column of whole numbers in which some are missing comes out of many tools as one of fractions.
-    if isinstance(given, float | Decimal) and given == given // 1:
+    if isinstance(given, float | Decimal) and math.isfinite(given) and given == int(given):
         given = int(given)
     return _whole(str(given), f"`{id_field}`")
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.collect.small import BROAD, collected
 from tests.conftest import veneer
 from tests.models.server import serving
+from veneer import store
 from veneer.evaluate import judge_words
 from veneer.forecast import forecast, unready
 from veneer.study import load
@@ -89,6 +90,33 @@ def test_a_judge_is_asked_as_often_as_planned_and_its_bent_stands_in_the_report(
     assert row["family"] == ["teacher", "teacher-again"]
     assert row["canaries"]["changed"] == []
     assert "Can the judges be believed?" in (tmp_path / "study" / "report" / "index.html").read_text()
+
+
+def test_a_judge_of_tone_is_asked_as_often_as_planned_and_what_it_did_not_decide_is_counted(
+    tmp_path: Path,
+) -> None:
+    with serving() as server:
+        file = written(tmp_path, server.url)
+        study = yaml.safe_load(file.read_text())
+        endpoint = study["judges"]["gpt"]["model"]["endpoint"]
+        study["judges"] = {
+            "ear": {"kind": "tone", "model": {"endpoint": endpoint}, "sampling": {"max_tokens": 9}}
+        }
+        file.write_text(yaml.safe_dump(study))
+        (planned,) = forecast(load(file))
+        assert planned.requests == 3 * (PROMPTS + len(judge_words.tone_canaries()))
+        assert (planned.stage, planned.model, planned.tokens_out) == ("judge", "ear", 9 * planned.requests)
+        assert planned.dollars is not None
+        said = veneer("plan", file).stdout
+        assert "the tone of 3 contestants" in said
+        done = veneer("run", file)
+        assert done.returncode == 0, done.stderr
+        assert len(server.seen()) == planned.requests
+        report = store.read_json(tmp_path / "study" / "report" / "report.json")
+    for row in report["style"]:
+        assert row["without_tone"] == PROMPTS
+        assert f"0 of {PROMPTS} completions have a verdict" in row["authoritative"]["undefined"]
+        assert "the judge's last line is no verdict" in row["authoritative"]["undefined"]
 
 
 def test_a_judge_that_no_endpoint_answers_for_costs_nothing(tmp_path: Path) -> None:

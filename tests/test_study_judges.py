@@ -56,6 +56,21 @@ def read(folder: Path, judge: dict[str, Any], **more: Any) -> Study:
             {"kind": "recorded", "reviews": [{"path": "some.jsonl", "words": {"first": "3"}}]},
             "three different words",
         ),
+        ({"kind": "tone"}, "judges.j: name exactly one of `model` (one that reads) and `classifier`"),
+        (
+            {"kind": "tone", "model": "base", "classifier": {"checkpoint": ".", "label": "sure"}},
+            "judges.j: name exactly one of `model` (one that reads) and `classifier`",
+        ),
+        (
+            {"kind": "tone", "classifier": {"checkpoint": ".", "label": "sure"}, "sampling": {"seed": 1}},
+            "judges.j: `prompt` and `sampling` belong to `model`",
+        ),
+        ({"kind": "tone", "classifier": {"checkpoint": "."}}, "judges.j.classifier.label: is missing"),
+        ({"kind": "tone", "model": "bard"}, "judges.j.model is 'bard'; the models are ['teacher'"),
+        (
+            {"kind": "tone", "model": {"endpoint": {**ENDPOINT, "urll": 1}}},
+            "judges.j.model.endpoint.urll: unknown key; the nearest known one is `url`",
+        ),
     ],
 )
 def test_a_judge_that_cannot_be_is_refused_by_its_place(
@@ -67,8 +82,26 @@ def test_a_judge_that_cannot_be_is_refused_by_its_place(
 
 
 def test_a_judge_that_reads_needs_something_to_read(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match=r"judges\.j compares completions of `evaluate\.prompts`"):
+    with pytest.raises(StudyError, match=r"judges\.j reads completions of `evaluate\.prompts`"):
         read(tmp_path, {"kind": "model"}, evaluate={})
+
+
+def test_a_judge_of_tone_needs_something_to_hear_and_is_the_only_one(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"judges\.j reads completions of `evaluate\.prompts`"):
+        read(tmp_path, {"kind": "tone", "model": "teacher"}, evaluate={})
+    two = {name: {"kind": "tone", "model": "teacher"} for name in ("one", "two")}
+    with pytest.raises(StudyError, match=r"judges\.two: `one` judges tone already"):
+        read(tmp_path, {}, judges=two)
+
+
+def test_a_study_knows_its_judge_of_tone_and_the_models_that_only_judges_have(tmp_path: Path) -> None:
+    own = {"kind": "tone", "model": {"endpoint": ENDPOINT}}
+    study = read(tmp_path, {}, judges={"gpt": {"kind": "model"}, "ear": own})
+    assert study.tone == "ear"
+    assert list(study.judges_own) == ["ear"]
+    by_label = {"kind": "tone", "classifier": {"checkpoint": ".", "label": "sure"}}
+    assert read(tmp_path, by_label).judges_own == {}
+    assert read(tmp_path, {"kind": "model"}).tone is None
 
 
 def test_a_judge_is_a_name_or_a_model_of_its_own(tmp_path: Path) -> None:

@@ -23,7 +23,6 @@ from veneer.records import Message
 from veneer.store import read_rows
 from veneer.study import Study
 from veneer.study_data import ModelSpec, SourceSpec
-from veneer.study_judges import ModelJudgeSpec
 from veneer.study_train import TokensSpec, TrainSpec
 from veneer.train import preflight
 from veneer.train.ladder import amount_name
@@ -117,12 +116,7 @@ def _extras(study: Study) -> Iterator[Finding]:
 
 
 def _checkpoints(study: Study) -> dict[str, ModelSpec]:
-    own = {
-        name: judge.model
-        for name, judge in study.judges.items()
-        if isinstance(judge, ModelJudgeSpec) and isinstance(judge.model, ModelSpec)
-    }
-    every = {**own, study.teacher.name: study.teacher, **study.students, **study.bases}
+    every = {**study.judges_own, study.teacher.name: study.teacher, **study.students, **study.bases}
     return {name: spec for name, spec in every.items() if spec.checkpoint}
 
 

@@ -16,8 +16,8 @@ from veneer.models.remote import RemoteModel
 from veneer.models.wire import key_of
 from veneer.records import Prompt, Role
 from veneer.study import Study
-from veneer.study_data import EndpointSpec, ModelSpec
-from veneer.study_judges import ModelJudgeSpec
+from veneer.study_data import EndpointSpec
+from veneer.study_judges import ModelJudgeSpec, ToneJudgeSpec
 from veneer.train import ladder
 
 BYTES_PER_TOKEN = 4
@@ -65,10 +65,9 @@ def forecast(study: Study, journal: Path | None = None) -> list[Asked]:
 
 def unready(study: Study) -> list[str]:
     """Return why endpoints could not be asked now: keys that are not set, or cannot be sent; each once."""
-    own = (judge.model for judge in study.judges.values() if isinstance(judge, ModelJudgeSpec))
-    models = [*study.bases.values(), *study.students.values(), study.teacher]
+    models = [*study.bases.values(), *study.students.values(), study.teacher, *study.judges_own.values()]
     reasons: dict[str, None] = {}
-    for spec in (*models, *(model for model in own if isinstance(model, ModelSpec))):
+    for spec in models:
         try:
             if spec.endpoint:
                 key_of(spec.endpoint)
@@ -141,33 +140,69 @@ def _judge(study: Study) -> Iterator[Asked]:
     if study.train:
         students = len(ladder.rungs(list(study.bases), list(study.imitated), study.train))
     for name, spec in study.judges.items():
-        if not isinstance(spec, ModelJudgeSpec):
+        if not isinstance(spec, ModelJudgeSpec | ToneJudgeSpec) or spec.model is None:
             continue
         endpoint = (known[spec.model] if isinstance(spec.model, str) else spec.model).endpoint
         if endpoint:
-            pairs = len(study.bases) + students + 1 + students * spec.against_base
-            text = _bytes(judge_words.instructions(spec.answers, spec.prompt, f"judges.{name}"))
-            canaries = judge_words.canaries()
             # The completions are not there yet: each is counted as long as it may become.
-            longest = 2 * study.evaluate.prompts.sampling.max_tokens * BYTES_PER_TOKEN
-            orders = 2 if spec.orders == "both" else 1
-            each = orders * sum(
-                text + longest + sum(_bytes(message.content) for message in prompt.messages)
+            longest = study.evaluate.prompts.sampling.max_tokens * BYTES_PER_TOKEN
+            rounds = _rounds(name, spec, len(study.bases), students, longest)
+            each = rounds.orders * sum(
+                rounds.shown + sum(_bytes(message.content) for message in prompt.messages)
                 for prompt in prompts
             )
-            each += sum(text + _bytes(one.question + one.first + one.second) for one in canaries)
-            requests = pairs * (orders * len(prompts) + len(canaries))
+            each += sum(rounds.canaries)
+            requests = rounds.many * (rounds.orders * len(prompts) + len(rounds.canaries))
             price, tokens_out = price_of(endpoint), requests * spec.sampling.max_tokens
             yield Asked(
                 stage="judge",
                 model=name,
-                what=f"{pairs} pairs of contestants, {'both orders' if orders == 2 else 'one order'}",
+                what=rounds.what,
                 requests=requests,
-                tokens_in=pairs * each // BYTES_PER_TOKEN,
+                tokens_in=rounds.many * each // BYTES_PER_TOKEN,
                 tokens_out=tokens_out,
-                dollars=upper_bound(price, pairs * each, requests, tokens_out) if price else None,
+                dollars=upper_bound(price, rounds.many * each, requests, tokens_out) if price else None,
                 sure=False,
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rounds:
+    """How often a judge goes through the prompts, and what it is shown."""
+
+    what: str
+    many: int
+    """Pairs of contestants, or contestants."""
+    orders: int
+    """How often each prompt is put in one round."""
+    shown: int
+    """Bytes of a request beside its prompt."""
+    canaries: list[int]
+    """Bytes of the canaries of a round."""
+
+
+def _rounds(
+    name: str, spec: ModelJudgeSpec | ToneJudgeSpec, bases: int, students: int, longest: int
+) -> _Rounds:
+    others = bases + students + 1
+    if isinstance(spec, ToneJudgeSpec):
+        text = _bytes(judge_words.instructions("tone", spec.prompt, f"judges.{name}"))
+        return _Rounds(
+            what=f"the tone of {others} contestants",
+            many=others,
+            orders=1,
+            shown=text + longest,
+            canaries=[text + _bytes(one.question + one.answer) for one in judge_words.tone_canaries()],
+        )
+    text = _bytes(judge_words.instructions(spec.answers, spec.prompt, f"judges.{name}"))
+    pairs, both = others + students * spec.against_base, spec.orders == "both"
+    return _Rounds(
+        what=f"{pairs} pairs of contestants, {'both orders' if both else 'one order'}",
+        many=pairs,
+        orders=2 if both else 1,
+        shown=text + 2 * longest,
+        canaries=[text + _bytes(one.question + one.first + one.second) for one in judge_words.canaries()],
+    )
 
 
 def _asked(

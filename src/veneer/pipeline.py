@@ -12,7 +12,7 @@ from veneer.benchmarks import items, prompt_files
 from veneer.cells import Cell, Crew
 from veneer.collect import queries, synthesis, teacher
 from veneer.errors import StudyError
-from veneer.evaluate import answer, grade, judge_likelihood, judge_model, judge_recorded
+from veneer.evaluate import answer, grade, judge_likelihood, judge_model, judge_recorded, judge_tone
 from veneer.lease import Holder
 from veneer.models.journal import progress
 from veneer.models.model import ModelRef
@@ -26,7 +26,7 @@ from veneer.store import Artefact, Order, Store, canonical, digest, publish
 from veneer.study import Study
 from veneer.study_benchmarks import BenchmarkSpec
 from veneer.study_data import ModelSpec
-from veneer.study_judges import LikelihoodJudgeSpec, ModelJudgeSpec, RecordedJudgeSpec
+from veneer.study_judges import LikelihoodJudgeSpec, RecordedJudgeSpec, ToneJudgeSpec
 from veneer.train import ladder
 from veneer.watch import Watch
 
@@ -68,11 +68,7 @@ def stages(study: Study, place: Path, make: Make) -> Iterator[tuple[str, Made]]:
     yield "grade", graded
 
     models = {**bases, study.teacher.name: master, "teacher": master}
-    models |= {
-        _own(name): _ref(name, spec.model, study, journal)
-        for name, spec in study.judges.items()
-        if isinstance(spec, ModelJudgeSpec) and not isinstance(spec.model, str)
-    }
+    models |= {_own(name): _ref(name, spec, study, journal) for name, spec in study.judges_own.items()}
     judged = make("judge", _judge(study, names, answered, models, make))
     yield "judge", judged
 
@@ -244,13 +240,18 @@ def store_of(study_file: Path) -> Store:
 def _judge(
     study: Study, names: Sequence[Contestant], answered: Made, models: dict[str, ModelRef], make: Make
 ) -> list[Order]:
-    """Return the orders for every judge's verdicts; what a judge reads or scores for them is made first."""
+    """Return the orders for every judge's verdicts; what a judge says or scores for them is made first."""
     verdicts: list[Order] = []
     for name, spec in study.judges.items():
         if isinstance(spec, RecordedJudgeSpec):
             verdicts += judge_recorded.recorded_orders(name, spec, names)
             continue
-        model = models[spec.model if isinstance(spec.model, str) else _own(name)]
+        model = models.get(spec.model if isinstance(spec.model, str) else _own(name))
+        if isinstance(spec, ToneJudgeSpec):
+            heard = judge_tone.hearing_orders(name, spec, model, names, answered, study.evaluate)
+            verdicts += judge_tone.verdict_orders(name, spec, model, make("judge", heard))
+            continue
+        assert model, "a study file names models that there are"
         if isinstance(spec, LikelihoodJudgeSpec):
             scored = make("judge", judge_likelihood.score_orders(name, spec, model, names, answered))
             verdicts += judge_likelihood.verdict_orders(name, spec, names, scored)

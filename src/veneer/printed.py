@@ -11,8 +11,6 @@ from veneer import pipeline
 from veneer.analyze.require import Checked, Decision, Term
 from veneer.stats import Undefined
 from veneer.study import Study
-from veneer.study_data import ModelSpec
-from veneer.study_judges import ModelJudgeSpec
 
 if TYPE_CHECKING:
     from veneer.forecast import Asked
@@ -48,12 +46,7 @@ def grid(study: Study) -> Iterator[str]:
 
 def asked(study: Study, journal: Path) -> list["Asked"]:
     """Return what endpoints will be asked; nothing where the study has none."""
-    models = [*study.bases.values(), *study.students.values(), study.teacher]
-    models += [
-        judge.model
-        for judge in study.judges.values()
-        if isinstance(judge, ModelJudgeSpec) and isinstance(judge.model, ModelSpec)
-    ]
+    models = [*study.bases.values(), *study.students.values(), study.teacher, *study.judges_own.values()]
     if not any(spec.endpoint for spec in models):
         return []
     # Reads the benchmarks' files; most studies ask no endpoint.

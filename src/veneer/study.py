@@ -26,7 +26,7 @@ from veneer.study_data import (
     StudentSpec,
     TeacherSpec,
 )
-from veneer.study_judges import JudgeSpec
+from veneer.study_judges import JudgeSpec, ModelJudgeSpec, ToneJudgeSpec
 from veneer.study_rate import RateSpec
 from veneer.study_train import TrainSpec
 
@@ -152,6 +152,18 @@ class Study(Closed):
         kinds |= dict.fromkeys(mixtures, ("broad", None))
         return {name: kinds[name] for name in kinds if name in chosen}
 
+    @property
+    def tone(self) -> str | None:
+        """The name of the judge of tone, if there is one."""
+        return next((name for name, judge in self.judges.items() if judge.kind == "tone"), None)
+
+    @property
+    def judges_own(self) -> dict[str, ModelSpec]:
+        """The models that only judges have, by the judge's name."""
+        reading = (ModelJudgeSpec, ToneJudgeSpec)
+        found = {name: judge.model for name, judge in self.judges.items() if isinstance(judge, reading)}
+        return {name: model for name, model in found.items() if isinstance(model, ModelSpec)}
+
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
         if self.train and self.students:
@@ -228,9 +240,11 @@ class Study(Closed):
         for name, judge in self.judges.items():
             if judge.kind != "recorded" and isinstance(judge.model, str) and judge.model not in models:
                 raise ValueError(f"judges.{name}.model is {judge.model!r}; the models are {models}")
-            if judge.kind == "model" and not self.evaluate.prompts:
+            if judge.kind in ("model", "tone") and not self.evaluate.prompts:
+                raise ValueError(f"judges.{name} reads completions of `evaluate.prompts`, and there are none")
+            if judge.kind == "tone" and name != self.tone:
                 raise ValueError(
-                    f"judges.{name} compares completions of `evaluate.prompts`, and there are none"
+                    f"judges.{name}: `{self.tone}` judges tone already; a study has one such judge"
                 )
 
 

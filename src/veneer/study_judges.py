@@ -1,4 +1,4 @@
-"""The sections of a study file that name judges: who compares the completions, and how."""
+"""The sections of a study file that name judges: who compares the completions, or hears their tone, and how."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -22,13 +22,16 @@ def _which(value: Any) -> str:
     return "its own" if isinstance(value, dict | ModelSpec) else "a name"
 
 
+Reader = Annotated[
+    Annotated[Name, Tag("a name")] | Annotated[ModelSpec, Tag("its own")], Discriminator(_which)
+]
+
+
 class ModelJudgeSpec(Closed):
     """A model that reads the question and both completions, and says which is better."""
 
     kind: Literal["model"]
-    model: Annotated[
-        Annotated[Name, Tag("a name")] | Annotated[ModelSpec, Tag("its own")], Discriminator(_which)
-    ] = "teacher"
+    model: Reader = "teacher"
     """`teacher`, a base's name, or a model of its own: a `checkpoint`, an `endpoint` or a `replay`."""
     answers: Literal["verdict", "scores"] = "verdict"
     """How it says so: reasons and then one line with its verdict, ties allowed; or, as in the paper, one line with two
@@ -41,6 +44,38 @@ class ModelJudgeSpec(Closed):
     against_base: bool = False
     """Compare every student with its base too, not only everybody with the teacher."""
     sampling: SamplingSpec = SamplingSpec(max_tokens=1024)
+
+
+class ToneClassifierSpec(Closed):
+    """A text classifier that says how authoritative a completion is."""
+
+    checkpoint: Path
+    """The folder of a text-classification checkpoint."""
+    label: Annotated[str, Field(min_length=1)]
+    """The label whose probability it is."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """From this score on a tone is authoritative."""
+
+
+class ToneJudgeSpec(Closed):
+    """Who says of each completion by itself whether its tone is authoritative: a model, or a classifier."""
+
+    kind: Literal["tone"]
+    model: Reader | None = None
+    """As of a judge that reads: `teacher`, a base's name, or a model of its own."""
+    classifier: ToneClassifierSpec | None = None
+    prompt: Path | None = None
+    """model: a text file with its instructions; it holds {question}, {answer} and {code}."""
+    sampling: SamplingSpec = SamplingSpec(max_tokens=512)
+    """model: how its replies are drawn."""
+
+    @model_validator(mode="after")
+    def _is_one_of_two(self) -> Self:
+        if (self.model is None) == (self.classifier is None):
+            raise ValueError("name exactly one of `model` (one that reads) and `classifier` (one of texts)")
+        if self.classifier and (self.prompt or self.sampling != SamplingSpec(max_tokens=512)):
+            raise ValueError("`prompt` and `sampling` belong to `model`; a classifier takes neither")
+        return self
 
 
 class VerdictWords(Closed):
@@ -101,7 +136,6 @@ class RecordedJudgeSpec(Closed):
     """Who made the judge; see a model's `maker`."""
 
 
-JudgeSpec = Annotated[
-    LikelihoodJudgeSpec | ModelJudgeSpec | RecordedJudgeSpec,
-    Field(discriminator="kind"),
-]
+ComparingSpec = LikelihoodJudgeSpec | ModelJudgeSpec | RecordedJudgeSpec
+"""A judge of pairs."""
+JudgeSpec = Annotated[ComparingSpec | ToneJudgeSpec, Field(discriminator="kind")]

@@ -115,13 +115,14 @@ def find(study: Study, kept: Store) -> "view_index.Sources":
     if study.evaluate.prompts:
         benchmarks.append(items.load_prompts(study.evaluate.prompts))
     report = made.get("report", {}).get("report")
+    judged = {name: one for name, one in made.get("judge", {}).items() if name != study.tone}
     return Sources(
         key=hashlib.sha256(canonical(inputs).encode()).hexdigest(),
         said={"name": study.name, "question": study.question},
         contestants=answered,
         answered=_paths(made["answer"]),
         graded=_paths(made.get("grade", {})),
-        compared=_paths({**made.get("judge", {}), **made.get("rate", {})}),
+        compared=_paths({**judged, **made.get("rate", {})}),
         benchmarks=benchmarks,
         weigh=partial(_weigh, study, made, answered),
         report=report.path if report else None,

@@ -175,6 +175,8 @@ def style_row(make: Maker, name: str, role: str, along: float) -> Row:
         "unigram_overlap": make.number(0.2 + 0.65 * along, 0.02, 200),
         "length_correlation": make.number(-0.1 + 0.75 * along, 0.09, 200, share=False),
         "no_hedging": make.number(0.6 + 0.4 * along, 0.04, 200),
+        "authoritative": make.number(0.57 + 0.41 * along, 0.04, 190),
+        "without_tone": 10,
     }
 
 

@@ -24,6 +24,7 @@ from veneer.analyze import (
     second,
     style,
     together,
+    tone,
     training,
     wrong,
 )
@@ -38,7 +39,7 @@ from veneer.store import Order
 from veneer.study import AnalyzeSpec, Study
 from veneer.study_judges import RecordedJudgeSpec
 
-VERSION = 21
+VERSION = 22
 ANSWERS, WRONG, AGREEMENT = "answers.json", "confident_wrong.jsonl", "agreement.json"
 DIGITS = 9
 """Numbers are written to so many digits after the point: beyond them lies the rounding of sums."""
@@ -109,6 +110,7 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
         *_notes(study, evidence, styles, found.out),
         *training.left_out(ledgers),
         *panel.notes_of(found.bench, found.opponents),
+        *(tone.notes_of(styles.tones) if styles.tones else ()),
     ]
     header = _header(study)
     if study.train:
@@ -170,7 +172,7 @@ def _veneer(rung: Rung, found: Measures, level: float) -> dict[str, Any]:
 def _header(study: Study) -> dict[str, Any]:
     """Return the report's `study`, but for what is read from files."""
     train, sources = study.train, study.imitated
-    named = [{"name": name, "kind": spec.kind} for name, spec in study.judges.items()]
+    named = [{"name": name, "kind": one.kind} for name, one in study.judges.items() if name != study.tone]
     return {
         "name": study.name,
         "question": study.question,

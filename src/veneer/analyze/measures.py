@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TypeVar
 
-from veneer.analyze import gap, panel, parts, preference, reading, scores, style, support
+from veneer.analyze import gap, panel, parts, preference, reading, scores, style, support, tone
 from veneer.analyze.measure import Rung, Values, measured, pooled_by_source, rungs_of
 from veneer.analyze.reading import Asked
 from veneer.analyze.require import Term
@@ -34,7 +34,7 @@ class Evidence:
     prepared: Mapping[str, Artefact]
     """By source; empty in an audit."""
     compared: Mapping[str, Artefact]
-    """By judge; `simulated` and `people` are the raters."""
+    """By judge, that of tone too; `simulated` and `people` are the raters."""
     trained: Mapping[str, Artefact] = field(default_factory=dict)
     """By student; empty in an audit."""
 
@@ -76,7 +76,8 @@ def measures_of(study: Study, evidence: Evidence) -> Measures:
     supported = support.support_of(benchmarks, ladders, spec.support_threshold) if benchmarks else {}
     book = gap.book_of(tables, supported, rungs, bases, teacher, spec.seed)
     asked = _asked(evidence, names, teacher, prompts, marks)
-    styles = style.styles_of(asked, names, rungs, spec)
+    tones = tone.of_study(study.tone, evidence.compared, asked, names)
+    styles = style.styles_of(asked, names, rungs, spec, tones)
     opponents = [teacher, *bases]
     bench = panel.of_study(study, evidence.contestants, evidence.compared, out)
     cast = {one.name: votes_of(one.comparisons, opponents) for one in bench}

@@ -9,7 +9,7 @@ from veneer.analyze.reading import Places, comparisons
 from veneer.records import Comparison, Contestant
 from veneer.store import Artefact
 from veneer.study import Study
-from veneer.study_judges import JudgeSpec, RecordedJudgeSpec
+from veneer.study_judges import ComparingSpec, RecordedJudgeSpec, ToneJudgeSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class Judge:
 def of_study(
     study: Study, contestants: Sequence[Contestant], compared: Mapping[str, Artefact], out: Places
 ) -> list[Judge]:
-    """Return all judges of a study, raters included, in its order.
+    """Return all judges of pairs of a study, raters included, in its order.
 
     Args:
         study: Its `judges` say who they are; a name that it lacks is that of raters.
@@ -41,6 +41,8 @@ def of_study(
     found = []
     for name, made in compared.items():
         spec = study.judges.get(name)
+        if isinstance(spec, ToneJudgeSpec):
+            continue
         file = made.path / "judge.json"
         found.append(
             Judge(
@@ -55,7 +57,7 @@ def of_study(
     return found
 
 
-def _family(study: Study, contestants: Sequence[Contestant], spec: JudgeSpec) -> frozenset[str]:
+def _family(study: Study, contestants: Sequence[Contestant], spec: ComparingSpec) -> frozenset[str]:
     """Return the contestants that are the judge, were made from it, or share its maker."""
     models = {**study.bases, **study.students, study.teacher.name: study.teacher, "teacher": study.teacher}
     if isinstance(spec, RecordedJudgeSpec):

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from veneer.analyze import distance
+from veneer.analyze import distance, tone
 from veneer.analyze.measure import Measured, Rung, Sheet, Values, measured, pooled_by_source
 from veneer.analyze.reading import Asked
+from veneer.analyze.tone import Tones
 from veneer.records import SUMMED_UP
 from veneer.stats import (
     Draws,
@@ -27,7 +28,7 @@ from veneer.stats import (
 from veneer.study import AnalyzeSpec
 from veneer.text import words
 
-METRICS = ("lists", "closing", "unigram_overlap", "length_correlation", "no_hedging")
+METRICS = ("lists", "closing", "unigram_overlap", "length_correlation", "no_hedging", "authoritative")
 NO_GAP = "the base's style is not measurably farther from the teacher's than the ceiling is"
 
 
@@ -45,9 +46,17 @@ class Styles:
     """By contestant (seeds apart): the log-odds, prompt by prompt, that its completion is the teacher's."""
     has_ceiling: bool
     """Whether there is a second sample of the teacher; else the ceiling is a distance of 0."""
+    tones: Tones | None = None
+    """What the study's judge of tone said."""
 
 
-def styles_of(asked: Asked, names: Sequence[str], rungs: Sequence[Rung], spec: AnalyzeSpec) -> Styles:
+def styles_of(
+    asked: Asked,
+    names: Sequence[str],
+    rungs: Sequence[Rung],
+    spec: AnalyzeSpec,
+    tones: Tones | None = None,
+) -> Styles:
     """Return the style of every contestant that answered the prompts.
 
     Args:
@@ -55,6 +64,7 @@ def styles_of(asked: Asked, names: Sequence[str], rungs: Sequence[Rung], spec: A
         names: All contestants, seeds apart.
         rungs: The students.
         spec: Resamples, level and seed.
+        tones: What a judge of tone said of it.
     """
     others = [*(name for name in names if name != asked.teacher), asked.again]
     missing = {name: asked.missing[name] for name in others if name in asked.missing}
@@ -70,10 +80,12 @@ def styles_of(asked: Asked, names: Sequence[str], rungs: Sequence[Rung], spec: A
             closed=students,
             mistaken={},
             has_ceiling=False,
+            tones=tones,
         )
     weights = resample(len(asked.prompts), spec.resamples, rng=rng_of(spec.seed, "items", "prompts"))
     known = tuple(name for name in others if name not in missing)
     table = _table(asked, known, weights)
+    table["authoritative"] = tone.authoritative(tones, known, weights)
     far, mistaken = _distances(asked, known, weights, spec.seed)
     values = {
         name: pooled_by_source(_with_missing(one, missing), rungs, rng=rng_of(spec.seed, "style", name))
@@ -89,6 +101,7 @@ def styles_of(asked: Asked, names: Sequence[str], rungs: Sequence[Rung], spec: A
         closed=closed_of(values["distance"], ceiling, rungs, spec.level),
         mistaken=mistaken,
         has_ceiling=has_ceiling,
+        tones=tones,
     )
 
 
@@ -121,7 +134,7 @@ def unigram_overlap(one: Counter[str], other: Counter[str]) -> float:
 
 
 def _table(asked: Asked, names: tuple[str, ...], weights: Floats) -> dict[str, Measured]:
-    """Return Table 2 before seeds are pooled."""
+    """Return Table 2 before seeds are pooled, but for the tone."""
 
     def feature(name: str) -> Floats:
         return np.array([[asked.replies[n][p].features[name] for n in names] for p in asked.prompts])
@@ -232,21 +245,22 @@ def table_rows(
     styles: Styles, asked: Asked, bases: Sequence[str], rungs: Sequence[Rung], level: float
 ) -> list[Any]:
     """Return the report's `style`: bases, students, and the teacher's second sample as the ceiling."""
-    named = [(name, name, "base") for name in bases]
-    named += [(rung.student, rung.student, "student") for rung in rungs]
-    named.append((asked.again, asked.teacher, "teacher again"))
+    named: list[tuple[str, str, str, tuple[str, ...]]] = [(name, name, "base", (name,)) for name in bases]
+    named += [(rung.student, rung.student, "student", rung.seeds) for rung in rungs]
+    named.append((asked.again, asked.teacher, "teacher again", (asked.again,)))
     return [
         {
             "contestant": shown,
             "role": role,
             **{metric: to_json(_shown(metric, styles.table[metric][name], level)) for metric in METRICS},
+            "without_tone": tone.without_verdict(styles.tones, seeds),
         }
-        for name, shown, role in named
+        for name, shown, role, seeds in named
     ]
 
 
 def _shown(metric: str, number: Draws | Undefined, level: float) -> Number:
-    shares = ("lists", "closing", "no_hedging")
+    shares = ("lists", "closing", "no_hedging", "authoritative")
     return share_of(number, level) if metric in shares else interval(number, level)
 
 

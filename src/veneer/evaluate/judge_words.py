@@ -144,8 +144,8 @@ def put(text: str, prompt_id: str, question: str, sides: tuple[str, str], draw: 
 
 
 def put_alone(text: str, prompt_id: str, question: str, answer: str, draw: int = 0) -> Prompt:
-    """Return one completion as it is put to a judge of tone; as `put`, but for the completion, which is not blank."""
-    return _put(text, prompt_id, {"question": question, "answer": answer.strip()}, draw)
+    """Return one completion, which is not blank, as it is put to a judge of tone; else as `put` does two."""
+    return _put(text, prompt_id, {"question": question, "answer": answer}, draw)
 
 
 def _put(text: str, prompt_id: str, shown: Mapping[str, str], draw: int) -> Prompt:

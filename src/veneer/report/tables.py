@@ -243,6 +243,7 @@ STYLE = {
     "no_hedging": "no hedging",
 }
 
+    "authoritative": "authoritative tone",
 
 def style(data: Data, base: str, source: str) -> Table:
     """Return the paper's Table 2 for one base and source: base, amounts, teacher again."""
@@ -362,7 +363,7 @@ def contestants(data: Data) -> Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """Why numbers are Undefined; reasons that differ in their figures alone are one."""
+    """Why numbers are Undefined; reasons that differ in their figures, or in who lacks them, are one."""
 
     text: str
     """As it was first met."""

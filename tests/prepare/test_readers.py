@@ -162,19 +162,16 @@ def test_numbers_that_a_table_made_fractions_name_their_rows_as_before(tmp_path:
     from pyarrow import parquet
 
     long = "1234567890" * 3 + "12345"
-    columns = (
-        [1.0, None, float("nan"), 2.5],
-        [Decimal(7), Decimal("7.5"), None, None],
-        [Decimal(long)] + [None] * 3,
-    )
+    columns = [1.0, None, float("nan"), 2.5], [Decimal(7), Decimal("7.5"), None], [Decimal(long), None]
     for number, ids in enumerate(columns):
         path = tmp_path / f"{number}.parquet"
-        parquet.write_table(pyarrow.table({"id": ids, "query": ["q"] * 4, "answer": ["a"] * 4}), path)
+        said = ["x"] * len(ids)
+        parquet.write_table(pyarrow.table({"id": ids, "query": said, "answer": said}), path)
     found = [_candidates(RecordedSpec(format="pairs", path=tmp_path / f"{n}.parquet")) for n in range(3)]
     assert [[one.example_id for one in part] for part in found] == [
         ["1", "2", "3", "2.5"],
-        ["7", "7.5", "3", "4"],
-        [long, "2", "3", "4"],
+        ["7", "7.5", "3"],
+        [long, "2"],
     ]
 
 

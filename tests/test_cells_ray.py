@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -66,13 +67,12 @@ def test_outside_of_ray_nothing_is_inside_of_it() -> None:
 @pytest.fixture(scope="module")
 def hands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crew]:
     pytest.importorskip("ray")
-    os.environ["VENEER_TEST_KEY"] = "secret"
-    try:
-        with cluster(tmp_path_factory.mktemp("store"), workers=2) as crew:
-            del os.environ["VENEER_TEST_KEY"]
-            yield crew
-    finally:
-        os.environ.pop("VENEER_TEST_KEY", None)
+    with cluster(tmp_path_factory.mktemp("store"), workers=2) as crew:
+        yield crew
+
+
+def test_sigterm_still_does_what_it_did(hands: Crew) -> None:
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def where(value: int) -> dict[str, object]:
@@ -141,14 +141,17 @@ def test_a_cell_whose_worker_is_lost_is_run_again(hands: Crew, tmp_path: Path) -
 
 
 def test_two_processes_of_a_cluster_give_the_loss_curve_of_one(hands: Crew, tmp_path: Path) -> None:
-    plain = run_of(tmp_path, 200, step_tokens=4 * PACKED.max_length)
+    run = run_of(tmp_path, 200, step_tokens=4 * PACKED.max_length)
     curves = {}
     for processes in (1, 2):
-        hardware = HardwareSpec(micro_tokens=40, processes=processes)
-        run = launch.run_of({**launch.row_of(plain), "hardware": hardware.model_dump(mode="json")})
-        folder = tmp_path / f"by-{processes}"
-        work = partial(launch.train, run, folder)
-        hands.run([Cell(name="rung", work=work, needs=Needs(processes=processes))], lambda _: None)
-        curves[processes] = [row["loss"] for _, row in read_rows(folder / "losses.jsonl")]
+        shared = replace(run, hardware=HardwareSpec(micro_tokens=40, processes=processes))
+        work = partial(launch.train, shared, tmp_path / f"by-{processes}")
+        if processes == 1:
+            work()
+        else:
+            hands.run([Cell(name="rung", work=work, needs=Needs(processes=2))], lambda _: None)
+        curves[processes] = [
+            row["loss"] for _, row in read_rows(tmp_path / f"by-{processes}" / "losses.jsonl")
+        ]
     assert curves[2] == pytest.approx(curves[1], rel=1e-4)
     assert (tmp_path / "by-2" / ".ray").is_dir()

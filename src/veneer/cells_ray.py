@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import signal
 import socket
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -84,7 +86,8 @@ def cluster(shared: Path, workers: int | None = None) -> Iterator[Crew]:
     probe = shared / f".probe-{uuid.uuid4().hex}"
     with crew(workers) as home:
         try:
-            _join(ray, workers)
+            with _own_end():
+                _join(ray, workers)
             probe.write_text(_code(), encoding="utf-8")
             nodes = [node for node in ray.nodes() if node["Alive"]]
             _check(ray, nodes, probe)
@@ -171,6 +174,17 @@ def _ray() -> Any:
             "--on ray: the package ray is not installed. Install it (pip install 'veneer[ray]'), or leave --on out."
         ) from error
     return ray
+
+
+@contextmanager
+def _own_end() -> Iterator[None]:
+    """Keep what SIGTERM does here: by Ray's handlers this process would end with nothing put in order."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _join(ray: Any, workers: int | None) -> None:

@@ -46,6 +46,27 @@ def test_the_command_line_starts_without_the_heavy_libraries() -> None:
     assert said.strip() == "[]"
 
 
+def test_no_code_that_a_checkpoint_brings_is_run_or_asked_about() -> None:
+    """Left open, transformers may ask at the terminal whether to run it."""
+    calls = [
+        (path.relative_to(SOURCE), node)
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in {"from_pretrained", "from_config"}
+        and ast.unparse(node.func.value).startswith("Auto")
+    ]
+    silent = [
+        f"{path}:{node.lineno}"
+        for path, node in calls
+        if not any(keyword.arg in {None, "trust_remote_code"} for keyword in node.keywords)
+        or "trust_remote_code=True" in ast.unparse(node)
+    ]
+    assert len(calls) > 5
+    assert silent == []
+
+
 def test_every_error_can_be_raised_and_read() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     assert len(kinds) > 5

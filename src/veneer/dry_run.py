@@ -136,8 +136,10 @@ def _checkpoint(
     elif missing := _missing_weights(folder):
         yield Finding(where=name, message=missing)
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True).get_text_config()
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        config = AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        ).get_text_config()
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, AttributeError) as error:
         said = " ".join(str(error).split())[:160]
         yield Finding(

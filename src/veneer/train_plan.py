@@ -191,7 +191,9 @@ def _course(
     key = f"{_tokenizer_of(checkpoint)} {longest} {rung.source} {rung.amount} {rung.seed}"
     if key not in known:
         try:
-            tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(
+                checkpoint, local_files_only=True, trust_remote_code=False
+            )
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(
                 f"{checkpoint}: its tokenizer cannot be loaded: {str(error).splitlines()[0]} A folder as written by "

@@ -192,7 +192,7 @@ def _tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         # A damaged file comes as one of these, or as a bare Exception from the compiled tokenizers.
         if type(error) is not Exception and not isinstance(

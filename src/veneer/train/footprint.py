@@ -89,9 +89,9 @@ def read(checkpoint: Path, recipe: RecipeSpec) -> Base:
         ModelError: The config is missing, or transformers knows no such model.
     """
     try:
-        config = AutoConfig.from_pretrained(checkpoint, local_files_only=True)
+        config = AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise ModelError(
             f"{checkpoint}: no model can be made of its config.json: {str(error).splitlines()[0]} A folder as written "

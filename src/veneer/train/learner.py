@@ -58,8 +58,10 @@ def load(base: Path, recipe: RecipeSpec) -> Loaded:
     if recipe.method == "qlora":
         options |= _four_bits()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(base, local_files_only=True, **options)
+        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            base, local_files_only=True, trust_remote_code=False, **options
+        )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"{base}: cannot be loaded: {error}. A folder as written by `save_pretrained` is wanted."

@@ -55,9 +55,9 @@ def try_out(
         threads = torch.get_num_threads()
         torch.set_num_threads(hardware.threads)
         try:
-            config = AutoConfig.from_pretrained(checkpoint, local_files_only=True)
+            config = AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
             with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
-                model = AutoModelForCausalLM.from_config(config, dtype=kind)
+                model = AutoModelForCausalLM.from_config(config, dtype=kind, trust_remote_code=False)
             longest = max(len(row.input_ids) for rows in steps for row in rows)
             own = hardware.model_copy(update={"accelerate": None, "processes": 1, "trackers": ()})
             learner = learner_of(Loaded(tokenizer=None, model=model, new=()), recipe, own, longest)

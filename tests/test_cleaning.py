@@ -36,6 +36,7 @@ def test_what_a_change_of_the_study_leaves_behind_is_found_and_removed(study: Pa
         old / "completions.jsonl",
         place / "artefacts" / "train" / "gone-000000000000.partial" / ".states" / "weights",
         place / "artefacts" / "train" / ".gone-000000000000.fresh" / "a",
+        place / "artefacts" / "train" / ".gone-000000000000.lease.break.1.ab",
         place / "trunks" / "0123456789abcdef" / "step" / "weights",
         place / "benchmarks" / "mmlu-0123456789ab" / "items.jsonl",
         place / "benchmarks" / "prompts-0123456789ab.jsonl",

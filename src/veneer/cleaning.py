@@ -92,7 +92,8 @@ def _there(root: Path) -> Iterator[Path]:
     """Yield all that could be a leftover."""
     place = root.parent
     for path in root.glob("*/*"):
-        if path.is_dir() or path.suffix == ".lock":
+        # Besides folders only leases lie here, and what breaking one may leave.
+        if path.is_dir() or (path.name.startswith(".") and path.suffix != ".lease"):
             yield path
     yield from (path for path in place.glob("trunks/*") if path.is_dir())
     yield from (path for path in place.glob("cards/*") if path.is_dir())

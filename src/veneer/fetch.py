@@ -10,7 +10,7 @@ from typing import Any
 from veneer import belongings, pipeline, rows, store
 from veneer.errors import DataError, StoreError, StudyError
 from veneer.study import Study, load
-from veneer.study_data import HubSpec, ModelSpec, SourceSpec
+from veneer.study_data import HubSpec, SourceSpec
 
 SUMS = "SHA256SUMS"
 """As `sha256sum` writes and checks it."""
@@ -52,7 +52,13 @@ def fetch(study_file: Path, folder: Path, say: Say) -> Path:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
             place = Path(temporary)
             study = _without_hub(load(study_file, model), place, fetched)
-            for url in sorted({spec.endpoint.url for spec in _models(study) if spec.endpoint}):
+            models = [
+                *study.bases.values(),
+                *study.students.values(),
+                study.teacher,
+                *study.judges_own.values(),
+            ]
+            for url in sorted({spec.endpoint.url for spec in models if spec.endpoint}):
                 say(f"{url}: an endpoint stays where it is; a run must reach it")
             moved = belongings.of(pipeline.with_items(study, place))
             for where, path in moved.paths.items():
@@ -67,13 +73,6 @@ def fetch(study_file: Path, folder: Path, say: Say) -> Path:
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder / study_file.name
-
-
-def _models(study: Study) -> list[ModelSpec]:
-    """Return all models of a study, those of its judges too."""
-    own = [getattr(judge, "model", None) for judge in study.judges.values()]
-    judges = [one for one in own if isinstance(one, ModelSpec)]
-    return [*study.bases.values(), *study.students.values(), study.teacher, *judges]
 
 
 def _model(name: str, revision: str) -> Path:

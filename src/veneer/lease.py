@@ -85,11 +85,11 @@ def held(path: Path, patience: float) -> Iterator[bool]:
 
 def holder(path: Path) -> Holder | None:
     """Return who holds a lease; None if nobody does."""
-    owner = SoftFileLease(path, lease_duration=LEASE).owner
     try:
         renewed = path.stat().st_mtime
     except FileNotFoundError:
         return None
+    owner = SoftFileLease(path, lease_duration=LEASE).owner
     # Where processes have names of their own (containers), the host's name is followed by which names those are.
     return owner and Holder(
         host=owner.hostname.partition("?")[0], process=owner.pid, age=max(0.0, time.time() - renewed)

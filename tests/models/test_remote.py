@@ -165,6 +165,12 @@ def test_a_query_that_is_there_twice_counts_once_among_failures(server: Server, 
         asked(remote(server, tmp_path, may_fail=0.4), "500", "500", "good")
 
 
+def test_exactly_as_many_as_may_fail_may(server: Server, tmp_path: Path) -> None:
+    said = [f"{number} too long" for number in range(29)] + [f"query {number}" for number in range(71)]
+    found = asked(remote(server, tmp_path, may_fail=0.29), *said)
+    assert Counter(one.stop for one in found) == {Stop.FAILED: 29, Stop.END: 71}
+
+
 def test_failures_are_reported_and_asked_again_alone(tmp_path: Path) -> None:
     with serving() as fresh:
         _fails_and_is_asked_again(fresh, remote(fresh, tmp_path, tries=1))

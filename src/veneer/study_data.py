@@ -140,7 +140,8 @@ class ModelSpec(Closed):
     """A model: a checkpoint on disk, an endpoint, or recorded completions."""
 
     checkpoint: Path | None = None
-    """A folder that transformers' `from_pretrained` loads."""
+    """A folder that transformers' `from_pretrained` loads. `hub:ORG/NAME@REVISION` names one on the hub, here and
+    wherever a folder may stand; `veneer fetch` brings it."""
     endpoint: EndpointSpec | None = None
     """An OpenAI-compatible server."""
     replay: Path | None = None

@@ -25,6 +25,7 @@ def _which(value: Any) -> str:
 Reader = Annotated[
     Annotated[Name, Tag("a name")] | Annotated[ModelSpec, Tag("its own")], Discriminator(_which)
 ]
+"""`teacher`, a base's name, or a model of its own: a `checkpoint`, an `endpoint` or a `replay`."""
 
 
 class ModelJudgeSpec(Closed):
@@ -32,7 +33,7 @@ class ModelJudgeSpec(Closed):
 
     kind: Literal["model"]
     model: Reader = "teacher"
-    """`teacher`, a base's name, or a model of its own: a `checkpoint`, an `endpoint` or a `replay`."""
+    """Who reads: `teacher`, a base's name, or a model of its own."""
     answers: Literal["verdict", "scores"] = "verdict"
     """How it says so: reasons and then one line with its verdict, ties allowed; or, as in the paper, one line with two
     scores from 1 to 10 and then its reasons."""
@@ -62,7 +63,7 @@ class ToneJudgeSpec(Closed):
 
     kind: Literal["tone"]
     model: Reader | None = None
-    """As of a judge that reads: `teacher`, a base's name, or a model of its own."""
+    """Who reads: `teacher`, a base's name, or a model of its own."""
     classifier: ToneClassifierSpec | None = None
     prompt: Path | None = None
     """model: a text file with its instructions; it holds {question}, {answer} and {code}."""

@@ -182,7 +182,8 @@ class Crew:
             1,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_start_worker,
-            initargs=(devices,),
+            # Where no GPU was found, nothing is hidden: there may be one that is not NVIDIA's.
+            initargs=(",".join(devices) if self.devices else None,),
         )
         return _Worker(pool, devices)
 
@@ -252,9 +253,9 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start_worker(devices: Sequence[str]) -> None:
+def _start_worker(devices: str | None) -> None:
     """Fix the worker's threads and GPUs, silence its progress bars, and end it when its parent dies (by kill -9)."""
-    os.environ.update(ENVIRONMENT, CUDA_VISIBLE_DEVICES=",".join(devices))
+    os.environ.update(ENVIRONMENT, **({} if devices is None else {"CUDA_VISIBLE_DEVICES": devices}))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear; it ends the workers.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     parent = multiprocessing.parent_process()

@@ -52,9 +52,11 @@ def here(cpus: int | None = None) -> Needs:
 def gpus() -> list[str]:
     """Return the names of this machine's GPUs for CUDA_VISIBLE_DEVICES: what it holds already, or their numbers."""
     if (held := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [name for name in held.split(",") if name.strip()]
-    # Counted without torch, which takes seconds to load and would take memory on each.
-    return [str(number) for number, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*"))]
+        return [name.strip() for name in held.split(",") if name.strip()]
+    # Counted without torch, which takes seconds to load and would take memory on each. In a container the first is
+    # what it may use.
+    found = [*Path("/dev").glob("nvidia[0-9]*")] or [*Path("/proc/driver/nvidia/gpus").glob("*")]
+    return [str(number) for number, _ in enumerate(found)]
 
 
 def weights_of(checkpoint: Path) -> int:

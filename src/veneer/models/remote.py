@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
@@ -79,7 +80,7 @@ class RemoteModel:
                 tally = batches.ask(*given)
             else:
                 whole = len(prompts) * sampling.samples if isinstance(prompts, Sized) else 0
-                tally = asking.ask(*given, spare=int(self.endpoint.may_fail * whole))
+                tally = asking.ask(*given, spare=math.ceil(self.endpoint.may_fail * whole))
             heard_of = tally.already + tally.twice + tally.answered + sum(tally.failed.values())
             left = taken - heard_of + sum(not journal.has(one.key) for one in requests) if tally.capped else 0
             self._complain(tally, journal, left)

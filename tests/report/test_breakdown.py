@@ -19,7 +19,7 @@ def test_each_gain_has_what_would_be_found_and_a_test_beside_it(study: Row) -> N
     )
     line = rows["city"][2]
     assert line[1:4] == (known["strict_gain"], known["knowledge_gain"], known["format_gain"])
-    assert [cell.text for cell in line[4:6] if isinstance(cell, Bare)] == ["6.1", "< 0.001"]
+    assert [cell.text for cell in line[4:6] if isinstance(cell, Bare)] == ["6.1", "<\u202f0.001"]
     assert line[6] == "above"
 
 

@@ -1,12 +1,13 @@
 """Tables hold every score with what became of its answers, and tell format from knowledge in all forms."""
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from veneer.report import pick, tables
-from veneer.report.shown import Bare, Shown, read
+from veneer.report.shown import Bare, Shown, every, read
 
 Row = dict[str, Any]
 
@@ -76,3 +77,30 @@ def test_what_samples_say_together_has_a_table_of_its_own(
     assert made.columns == ("contestant", *columns)
     assert bool(made.length) == bool(columns)
     assert all(isinstance(cell, Shown) for group in made.groups for row in group.rows for cell in row[1:])
+
+
+def test_reasons_that_differ_in_figures_or_in_who_lacks_the_number_are_one(study: Row) -> None:
+    data = copy.deepcopy(study)
+    why = "style told nothing on 3 prompts"
+    for number, row in enumerate(data["veneer"][:6], 1):
+        seed = f"{row['student']}-s0"
+        row["veneer"] = {"undefined": f"{seed}: {why.replace('3', str(number))}", "n": 0}
+    (found,) = (one for one in tables.reasons(read(data)) if why[:18] in one.text)
+    assert (found.times, len(found.wordings), found.lists) == (6, 6, ("veneer",))
+
+
+def estimates(columns: int, most: int) -> Iterator[Any]:
+    for place in range(columns):
+        yield "word" if place >= most else next(iter(every(study_of_one())))
+
+
+def study_of_one() -> Row:
+    return read({"score": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 10}})
+
+
+@pytest.mark.parametrize(("columns", "most", "look"), [(5, 4, ""), (7, 3, "stacked"), (7, 5, "dense")])
+def test_a_table_of_many_columns_gives_its_estimates_lines_of_their_own(
+    columns: int, most: int, look: str
+) -> None:
+    made = tables.table("", ["x"] * columns, [("", [list(estimates(columns, most))])])
+    assert made.look == look

@@ -115,4 +115,4 @@ def _bare(value: Any, *, points: bool = False) -> Cell:
         return value
     if points:
         return Bare(value=value, text=signed(100 * value, 1))
-    return Bare(value=value, text=f"{value:.3f}" if value >= 0.0005 else "< 0.001")
+    return Bare(value=value, text=f"{value:.3f}" if value >= 0.0005 else "<\u202f0.001")

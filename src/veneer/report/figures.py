@@ -155,9 +155,8 @@ def _score_panel(data: Data, benchmark: Row, source: str) -> Drawing:
                 axes.axhline(score.number.value, color=INK, linewidth=1.2, linestyle=(0, (1, 1)))
                 axes.annotate(
                     "teacher",
-                    (len(amounts), score.number.value),
+                    (-0.25, score.number.value),
                     color=INK,
-                    ha="right",
                     xytext=(0, 3),
                     textcoords="offset points",
                     fontsize=7.5,
@@ -217,7 +216,8 @@ def _gap_sources(data: Data) -> list[str]:
 def _gap_panel(data: Data, source: str) -> Drawing:
     shown = [row for benchmark in pick.benchmarks(data) for row in _gap_rows(data, benchmark, source)]
     names = list(dict.fromkeys(row["benchmark"] for row in shown))
-    with marks.canvas(4.4, 1.7 + 0.78 * len(names)) as figure:
+    lines = max((sum(row["benchmark"] == name for row in shown) for name in names), default=0)
+    with marks.canvas(4.4, 1.7 + max(0.78, 0.16 * lines) * len(names)) as figure:
         axes = figure.subplots()
         xs = marks.span([row["gap_closed"] for row in shown], 0, 1)
         for end in (0, 1):

@@ -97,9 +97,9 @@ def _base_panel(data: Data, benchmark: Row) -> Drawing | None:
                 "fontsize": 7.5,
                 "ha": "right",
             }
-            axes.annotate("teacher", (len(bases) - 0.7, height), color=INK, **spot)
+            axes.annotate("teacher", (len(bases) - 0.4, height), color=INK, **spot)
         axes.set_xticks(range(len(bases)), bases)
-        axes.set_xlim(-0.3, len(bases) - 0.7)
+        axes.set_xlim(-0.3, len(bases) - 0.4)
         axes.set_ylim(-0.03, 1.06)
         marks.percents(axes.yaxis)
         axes.set_title(name)

@@ -56,7 +56,10 @@ EQUAL = (
     "type, code and style score (hollow), with intervals. What lies between the two is style. Right of the line: "
     "preferred to the opponent."
 )
-LEVERAGE = "The change that a doubling of imitation data and a step to the next base bring, with intervals."
+LEVERAGE = (
+    "The change that a doubling of imitation data and a step to the next base bring, with intervals. In the table, "
+    "base over data is what a base of twice the size buys more than twice the data, which takes as long to train."
+)
 ANCHORS = frozenset(
     "headline veneer gap scores gap-closed format preference style leverage sure undefined wrong claims method "
     "contestants".split()

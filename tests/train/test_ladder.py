@@ -1,11 +1,12 @@
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from veneer.errors import StudyError
 from veneer.models.model import ModelRef
+from veneer.needs import Needs
 from veneer.records import Role
 from veneer.store import Artefact
 from veneer.study_train import HardwareSpec, RecipeSpec, ReplaySpec, TrainSpec
@@ -43,6 +44,26 @@ def test_a_key_holds_what_changes_the_result_and_nothing_else(tmp_path: Path) ->
 def test_an_order_travels_to_another_process(tmp_path: Path) -> None:
     (order,) = orders([RUNG], *_files(tmp_path), SPEC, tmp_path)
     assert pickle.loads(pickle.dumps(order)).key == order.key  # noqa: S301
+
+
+def test_a_rung_needs_a_gpu_for_each_process_and_room_for_what_learns(tmp_path: Path) -> None:
+    weights = 1000
+    (tmp_path / "config.json").write_text('{"dtype": "float32"}')
+    (tmp_path / "model.safetensors").write_bytes(b"\0" * 4 * weights)
+
+    def needs(method: Literal["full", "lora"] = "full", **hardware: object) -> Needs:
+        spec = SPEC.model_copy(
+            update={
+                "hardware": HardwareSpec.model_validate(hardware),
+                "recipe": RecipeSpec(method=method),
+            }
+        )
+        return orders([RUNG], *_files(tmp_path), spec, tmp_path)[0].needs
+
+    assert needs(threads=2) == Needs(cpus=2, gpus=1, memory=16 * weights)
+    assert needs("lora") == Needs(gpus=1, memory=4 * weights)
+    assert needs(threads=2, processes=4) == Needs(cpus=8, gpus=4, memory=4 * 16 * weights, processes=4)
+    assert needs(accelerate=tmp_path / "fsdp.yaml").within(Needs(cpus=64, gpus=8)).gpus == 8
 
 
 def test_a_twin_without_pretraining_text_is_an_error(tmp_path: Path) -> None:

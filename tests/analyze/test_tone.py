@@ -15,6 +15,7 @@ from veneer.analyze import tone
 from veneer.analyze.reading import Asked
 from veneer.analyze.tone import Tones
 from veneer.evaluate import judge_words
+from veneer.forecast import forecast
 from veneer.stats import resample
 from veneer.store import Artefact, write_json, write_rows
 from veneer.study import load
@@ -160,3 +161,15 @@ def test_a_judge_of_tone_gives_the_last_row_of_table_2(tmp_path: Path) -> None:
     assert "authoritative tone" in page
     # The browser's index knows verdicts on pairs alone.
     assert viewing.find(load(file), pipeline.store_of(file)).compared == {}
+
+
+def test_a_classifier_of_tone_is_planned_cell_by_cell_and_asks_nobody(tmp_path: Path) -> None:
+    file = audit(tmp_path)
+    (tmp_path / "sure").mkdir()
+    (tmp_path / "sure" / "config.json").write_text("{}")
+    study = yaml.safe_load(file.read_text())
+    study["judges"] = {"ear": {"kind": "tone", "classifier": {"checkpoint": "sure", "label": "sure"}}}
+    file.write_text(yaml.safe_dump(study))
+    states = {one.stage: one.cells for one in pipeline.survey(load(file), pipeline.store_of(file))}
+    assert states["judge"] == 3 + 1
+    assert forecast(load(file)) == []

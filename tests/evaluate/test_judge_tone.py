@@ -104,6 +104,15 @@ def test_what_is_blank_or_was_not_answered_has_no_verdict_and_is_not_asked(
     assert len(server.seen()) - before == 1 + 2 + 2 * len(CANARIES)
 
 
+def test_a_teacher_that_answered_once_is_not_heard_and_its_judge_is_not_even_loaded(tmp_path: Path) -> None:
+    once = {"teacher": answers(tmp_path, "once", ("1", 0, "white"), ("2", 0, "black"))}
+    nowhere = ModelRef(name="gone", kind="checkpoint", path=tmp_path / "gone", digest="-")
+    orders = judge_tone.hearing_orders("j", spec(), nowhere, PEOPLE, answered(tmp_path) | once, EVALUATE)
+    made = Store(root=tmp_path / "store").build(orders[-1])
+    rows = [row for _, row in read_rows(made.path / "heard.jsonl")]
+    assert [(row["completion"], row["problem"]) for row in rows] == [(None, "not answered")] * 2
+
+
 def test_a_request_without_an_answer_is_no_verdict_and_is_asked_again(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

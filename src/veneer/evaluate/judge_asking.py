@@ -169,6 +169,8 @@ def _replies(
     parts: Path,
 ) -> tuple[list[Completion], Counter[str]]:
     """Return the judge's replies, in order, and the names under which a server gave them."""
+    if not put:
+        return [], Counter()
     judge, evaluate = task.judge, task.evaluate
     model = open_model(judge, batch_size=evaluate.batch_size, precision=evaluate.precision)
     if judge.endpoint:

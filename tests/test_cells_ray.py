@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -65,6 +66,23 @@ def test_outside_of_ray_nothing_is_inside_of_it() -> None:
     assert not cells_ray.inside()
 
 
+@pytest.mark.parametrize(
+    ("address", "workers", "said"),
+    [
+        ("127.0.0.1:1", None, "no cluster answers at RAY_ADDRESS=127.0.0.1:1 .*refused.*ray start --head"),
+        ("127.0.0.1:1", 2, "--workers 2: RAY_ADDRESS names a cluster that is there"),
+    ],
+)
+def test_a_cluster_that_cannot_be_used_as_asked_is_an_error_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, workers: int | None, said: str
+) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(CellsError, match=said), cluster(tmp_path, workers):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 # What follows needs Ray, and shares one cluster: to start it takes seconds.
 
 
@@ -77,6 +95,17 @@ def hands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crew]:
 
 def test_sigterm_still_does_what_it_did(hands: Crew) -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_machines_that_do_not_see_the_store_are_named_before_anything_runs(
+    hands: Crew, tmp_path: Path
+) -> None:
+    import ray
+
+    with pytest.raises(
+        CellsError, match=rf"--on ray: {socket.gethostname()} \(.*\) does not see {tmp_path}/away"
+    ):
+        cells_ray._check(ray, ray.nodes(), tmp_path / "away" / ".probe")
 
 
 def where(value: int) -> dict[str, object]:

@@ -187,9 +187,11 @@ def test_a_study_has_the_same_bytes_as_here(hands: Crew, finished_study: Path, t
 
 def test_two_processes_of_a_cluster_give_the_loss_curve_of_one(hands: Crew, tmp_path: Path) -> None:
     run = run_of(tmp_path, 200, step_tokens=4 * PACKED.max_length)
+    (tmp_path / "accelerate.yaml").write_text("distributed_type: MULTI_GPU\nnum_processes: 2\n")
     curves = {}
     for processes in (1, 2):
-        shared = replace(run, hardware=HardwareSpec(micro_tokens=40, processes=processes))
+        config = tmp_path / "accelerate.yaml" if processes == 2 else None
+        shared = replace(run, hardware=HardwareSpec(micro_tokens=40, accelerate=config))
         work = partial(launch.train, shared, tmp_path / f"by-{processes}")
         if processes == 1:
             work()

@@ -10,7 +10,7 @@ from veneer.needs import Needs
 from veneer.records import Role
 from veneer.store import Artefact
 from veneer.study_train import HardwareSpec, RecipeSpec, ReplaySpec, TrainSpec
-from veneer.train.ladder import Rung, log_of, orders, progress, rungs
+from veneer.train.ladder import Rung, log_of, orders, processes_of, progress, rungs
 
 SPEC = TrainSpec(amounts=(40_000, 80_000), seeds=(0, 1), replay=ReplaySpec(share=0.15, amounts=(80_000,)))
 RUNG = Rung(base="small", source="broad", amount=80_000, seed=1, replay=0.15)
@@ -64,6 +64,24 @@ def test_a_rung_needs_a_gpu_for_each_process_and_room_for_what_learns(tmp_path: 
     assert needs("lora") == Needs(gpus=1, memory=4 * weights)
     assert needs(threads=2, processes=4) == Needs(cpus=8, gpus=4, memory=4 * 16 * weights, processes=4)
     assert needs(accelerate=tmp_path / "fsdp.yaml").within(Needs(cpus=64, gpus=8)).gpus == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "processes"),
+    [
+        ("distributed_type: FSDP\nnum_processes: 16", 16),
+        ("distributed_type: MULTI_GPU\nnum_processes: 2", 2),
+        ("distributed_type: DEEPSPEED\nnum_processes: 8", 1),
+        ("a: b: c", 1),
+        ("", 1),
+    ],
+)
+def test_a_cluster_spreads_what_needs_no_launcher_of_its_own(
+    tmp_path: Path, text: str, processes: int
+) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    assert processes_of(HardwareSpec(accelerate=tmp_path / "config.yaml")) == processes
+    assert processes_of(HardwareSpec(processes=3)) == 3
 
 
 def test_a_twin_without_pretraining_text_is_an_error(tmp_path: Path) -> None:

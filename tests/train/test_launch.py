@@ -91,6 +91,15 @@ def test_deepspeed_s_config_is_handed_to_accelerate_as_it_is(tmp_path: Path) -> 
     assert command[2:] == ["accelerate.commands.launch", "--config_file", str(tmp_path / "zero.yaml")]
 
 
+def test_processes_that_a_cluster_joins_are_told_what_accelerate_s_launcher_tells_its_own(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "fsdp.yaml").write_text(FSDP)
+    told = launch._told(tmp_path / "fsdp.yaml")
+    assert (told["ACCELERATE_USE_FSDP"], told["FSDP_VERSION"]) == ("true", "2")
+    assert told["FSDP_STATE_DICT_TYPE"] == "FULL_STATE_DICT"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

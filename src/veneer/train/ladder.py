@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from veneer.errors import StudyError
 from veneer.models.model import ModelRef
 from veneer.models.render import default_template_digest
@@ -18,6 +20,8 @@ from veneer.store import Artefact, Order, Row, canonical, digest
 from veneer.study_train import HardwareSpec, RecipeSpec, TrainSpec
 
 VERSION = 5
+SPREAD = ("FSDP", "MULTI_GPU")
+"""What accelerate calls trainings whose processes need no launcher but one that joins them."""
 LEARNING, FROZEN = 16, 4
 """Bytes that a weight takes in fp32 while it learns, with gradient and AdamW's two averages, and while it does not."""
 
@@ -177,6 +181,21 @@ def orders(
     return found
 
 
+def processes_of(hardware: HardwareSpec) -> int:
+    """Return how many processes of one training a cluster may spread over its machines.
+
+    Under `accelerate` as its config says; 1 where its own launcher has to start them, as for DeepSpeed.
+    """
+    if not hardware.accelerate:
+        return hardware.processes
+    try:
+        row = yaml.safe_load(hardware.accelerate.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return 1  # Training says what is wrong with it.
+    spread = isinstance(row, dict) and row.get("distributed_type") in SPREAD
+    return int(row.get("num_processes", 1)) if spread else 1
+
+
 def _needs(run: Run) -> Needs:
     """Return what a training takes: a GPU for each of its processes, or all that one machine has under `accelerate`."""
     hardware = run.hardware
@@ -185,7 +204,7 @@ def _needs(run: Run) -> Needs:
         cpus=hardware.threads * hardware.processes,
         gpus=sys.maxsize if hardware.accelerate else hardware.processes,
         memory=held * weights_of(run.base) * hardware.processes,
-        processes=hardware.processes,
+        processes=processes_of(hardware),
     )
 
 

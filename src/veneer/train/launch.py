@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from veneer import cells_ray
 from veneer.errors import ModelError, VeneerError
 from veneer.store import read_json, write_json
 from veneer.study_train import HardwareSpec, RecipeSpec
-from veneer.train.ladder import Run, Rung
+from veneer.train.ladder import Run, Rung, processes_of
 
 ORDER, FAILED = ".run.json", ".failed.json"
 PATHS = ("base", "prepared", "pretraining", "trunk", "log")
@@ -41,9 +42,10 @@ def train(run: Run, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / ORDER, row_of(run))
     (folder / FAILED).unlink(missing_ok=True)
-    if run.hardware.processes > 1 and cells_ray.inside():
-        shared = partial(share, folder)
-        cells_ray.together(shared, run.hardware.processes, cpus=run.hardware.threads, shared=folder / ".ray")
+    processes = processes_of(run.hardware)
+    if processes > 1 and cells_ray.inside():
+        work = partial(share, folder, _told(run.hardware.accelerate) if run.hardware.accelerate else {})
+        cells_ray.together(work, processes, cpus=run.hardware.threads, shared=folder / ".ray")
     else:
         _start(run, folder)
     if (folder / FAILED).exists():
@@ -91,6 +93,18 @@ def _refuse(config: Path) -> None:
         )
 
 
+def _told(config: Path) -> dict[str, str]:
+    """Return what accelerate's launcher tells its processes of a config, by their environment."""
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+    from accelerate.utils.launch import prepare_multi_gpu_env
+
+    asked, _, _ = _validate_launch_command(
+        launch_command_parser().parse_args(["--config_file", str(config), __file__])
+    )
+    told: dict[str, str] = prepare_multi_gpu_env(asked)
+    return {name: value for name, value in told.items() if name.startswith(("ACCELERATE_", "FSDP_"))}
+
+
 def _command(hardware: HardwareSpec) -> list[str]:
     if hardware.accelerate:
         return [
@@ -134,8 +148,12 @@ def run_of(row: dict[str, Any]) -> Run:
     return Run(**row)
 
 
-def share(folder: Path) -> None:
+def share(folder: Path, told: Mapping[str, str]) -> None:
     """Train, as one of the processes that share a rung; a failure is left where the starter looks for it.
+
+    Args:
+        folder: Where the training's order lies, and where it writes.
+        told: What accelerate is to find in the environment.
 
     Raises:
         VeneerError: As `sft.train`, so that the other processes do not wait for this one.
@@ -144,6 +162,7 @@ def share(folder: Path) -> None:
 
     if (folder / FAILED).exists():
         return  # Started anew, after what would happen again.
+    os.environ.update(told)
     if not torch.cuda.is_available():
         os.environ["ACCELERATE_USE_CPU"] = "true"
     try:
@@ -156,7 +175,7 @@ def share(folder: Path) -> None:
 def main(folder: Path) -> None:
     """Train, as a process that a launcher started."""
     try:
-        share(folder)
+        share(folder, {})
     except VeneerError:
         sys.exit(1)  # It is said by the starter.
     if torch.distributed.is_initialized():

@@ -69,8 +69,8 @@ class Block:
     @property
     def commands(self) -> list[list[str]]:
         """The commands of a shell block as words, comments and empty lines left out."""
-        joined = self.text.replace("\\\n", " ").replace("&&", "\n")
-        return [words for line in joined.splitlines() if (words := shlex.split(line, comments=True))]
+        lines = self.text.replace("\\\n", " ").replace("&&", "\n").splitlines()
+        return [words for line in lines if (words := shlex.split(re.sub(r"(^|\s)#.*", "", line)))]
 
 
 def blocks_of(page: Path) -> list[Block]:
@@ -264,6 +264,16 @@ def example(block: Block, names: dict[str, Any]) -> None:
     )
     names.update(test.globs)
     assert outcome.failed == 0, "".join(said)
+
+
+def test_formulas_name_functions_that_there_are() -> None:
+    text = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+    found = re.findall(r"`(\w+)\.(\w+)`(?:, | \|$)", text, re.MULTILINE)
+    assert len(found) > 40
+    homes = {path: path.read_text(encoding="utf-8") for path in (ROOT / "src" / "veneer").rglob("*.py")}
+    for module, name in found:
+        sources = [source for path, source in homes.items() if path.stem == module]
+        assert any(f"def {name}(" in source for source in sources), f"{module}.{name}"
 
 
 def test_links_of_the_readme_lead_somewhere() -> None:

@@ -163,3 +163,23 @@ def test_an_audit_without_imitation_data_is_told_what_it_closed_on_all_items(stu
     said = [plain(sentence) for sentence in headline(read(bare))]
     assert re.match(r"On all items of city, \S+ closed .+ of the gap to teacher\.", said[1])
     assert any(sentence.startswith("The style gap closed: Undefined for") for sentence in said)
+
+
+def test_those_that_are_undefined_for_one_reason_are_named_together_beside_the_numbers(audit: Row) -> None:
+    changed = copy.deepcopy(audit)
+    for row in changed["preference"]:
+        rate = {"undefined": "too few prompts", "n": 3}
+        row["win_rate"] = row["win_rate"] if row["contestant"] == "vicuna-13b" else rate
+    for row in changed["veneer"][:2]:
+        row["style_gap_closed"] = {"undefined": "it was not asked", "n": 0}
+    data = read(changed)
+    short = plain(five_answers(data, 0)[1].short)
+    assert re.fullmatch(
+        r"Win rate against gpt-3\.5 by gpt-4: vicuna-13b \d+ % \[\d+, \d+\]; "
+        r"Undefined for alpaca-13b, vicuna-7b and the base llama-13b \(too few prompts\)\.",
+        short,
+    )
+    assert re.fullmatch(
+        r"Undefined for alpaca-13b and vicuna-7b \(it was not asked\); vicuna-13b closed \d+ % .* of the style gap\.",
+        plain(headline(data)[1]),
+    )

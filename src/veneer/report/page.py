@@ -7,7 +7,7 @@ from pathlib import Path
 from veneer import store
 from veneer.store import Artefact, Order
 
-VERSION = 13
+VERSION = 14
 ANSWERS = "answers.json"
 WRONG = "confident_wrong.jsonl"
 TEMPLATES = Path(__file__).with_name("templates")

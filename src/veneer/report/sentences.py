@@ -372,15 +372,21 @@ def _is_estimate(shown: Shown) -> bool:
 
 
 def _listing(pairs: Sequence[tuple[str, Shown]], link: str = " ") -> Sentence:
-    """Return names with their numbers; one reason is given once if it is all that there is."""
-    reasons = {without_figures(shown.reason) for _, shown in pairs}
-    if len(reasons) == 1 and "" not in reasons:
-        return (f"Undefined for {_names([name for name, _ in pairs])} ({reasons.pop()})",)
+    """Return names with their numbers; those that are Undefined for one reason are named together."""
+    blank: dict[str, list[str]] = {}
+    for name, shown in pairs:
+        if shown.reason:
+            blank.setdefault(without_figures(shown.reason), []).append(name)
+    undefined = "; ".join(f"Undefined for {_names(names)} ({reason})" for reason, names in blank.items())
+    known = [(name, shown) for name, shown in pairs if not shown.reason]
     pieces: list[Piece] = []
-    for place, (name, shown) in enumerate(pairs):
-        comma = "" if not place else " and " if place == len(pairs) - 1 else ", "
+    for place, (name, shown) in enumerate(known):
+        comma = "" if not place else " and " if place == len(known) - 1 else ", "
         pieces += [f"{comma}{name}{link}", shown]
-    return tuple(pieces)
+    if not undefined or not pieces:
+        return tuple(pieces) or (undefined,)
+    # Where a sentence goes on after its numbers, what has none comes first.
+    return (f"{undefined}; ", *pieces) if link.strip() else (*pieces, f"; {undefined}")
 
 
 def _names(names: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """Artefacts are written once, whole or not at all, and named by what they were made from."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -99,6 +100,16 @@ def test_a_failed_make_leaves_no_artefact_and_hands_its_folder_over(tmp_path: Pa
     assert (store.build(order(finish_the_half)).path / "result.txt").read_text() == "whole"
 
 
+def fill_the_disk(folder: Path) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", str(folder / "a"))
+
+
+def test_a_full_disk_is_said_and_costs_nothing_that_had_finished(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no room is left"):
+        Store(root=tmp_path).build(order(fill_the_disk))
+    assert Store(root=tmp_path).build(order()).path.exists()
+
+
 def test_a_killed_make_is_finished_by_the_next_call(tmp_path: Path) -> None:
     store, begun = Store(root=tmp_path / "store"), tmp_path / "begun"
     process = multiprocessing.get_context("spawn").Process(
@@ -196,12 +207,26 @@ def test_rows_survive_the_disk(tmp_path_factory: pytest.TempPathFactory, rows: l
     assert [row for _, row in read_rows(path)] == rows
 
 
-@pytest.mark.parametrize(("line", "said"), [("{oops", "not JSON"), ("[1]", "found list")])
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{oops", "not JSON"),
+        ("[1]", "found list"),
+        ('{"a": ' + "9" * 5000 + "}", "not JSON"),
+        ("[" * 99_999, "not JSON"),
+    ],
+    ids=["no JSON", "a list", "a huge number", "too deep"],
+)
 def test_a_line_that_is_no_object_is_refused_with_its_place(tmp_path: Path, line: str, said: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(f'{{"a": 1}}\n{line}\n')
     with pytest.raises(DataError, match=f"rows.jsonl:2: {said}"):
         list(read_rows(path))
+
+
+def test_a_file_may_begin_with_the_mark_that_windows_writes(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n', encoding="utf-8-sig")
+    assert [row for _, row in read_rows(tmp_path / "a.jsonl")] == [{"a": 1}]
 
 
 @pytest.mark.parametrize(("name", "content"), [("a.jsonl", b"\xff\xfe"), ("a.jsonl.gz", b"not gzip")])

@@ -1,5 +1,6 @@
 """Artefacts on disk: written once, whole or not at all, named by what they were made from."""
 
+import errno
 import gzip
 import hashlib
 import json
@@ -170,9 +171,22 @@ class Store:
 
     @contextmanager
     def _leased(self, order: Order) -> Iterator[bool]:
-        """Hold the right to make an artefact and what its line shares, and yield whether it was to be had."""
+        """Hold the right to make an artefact and what its line shares, and yield whether it was to be had.
+
+        Raises:
+            StoreError: The disk is full.
+        """
         with ExitStack() as stack:
-            yield all(stack.enter_context(lease.held(path, lease.PATIENCE)) for path in self._leases(order))
+            try:
+                yield all(
+                    stack.enter_context(lease.held(path, lease.PATIENCE)) for path in self._leases(order)
+                )
+            except OSError as error:
+                if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                    raise
+                raise StoreError(
+                    f"{self.root}: no room is left ({error}). Make room and run again: what had finished is kept."
+                ) from error
 
     def _leases(self, order: Order) -> list[Path]:
         own = (self.root / order.label).with_name(f".{order.name}-{order.key[:12]}.lease")
@@ -300,26 +314,27 @@ def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"{path}:{number}: not JSON ({error.msg}); one object a line is wanted."
-            ) from error
+        except (
+            ValueError,
+            RecursionError,
+        ) as error:  # A number of thousands of digits is a plain ValueError.
+            raise DataError(f"{path}:{number}: not JSON ({error}); one object a line is wanted.") from error
         if not isinstance(row, dict):
             raise DataError(f"{path}:{number}: found {type(row).__name__}; one JSON object a line is wanted.")
         yield f"{path}:{number}", row
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a text file, plain or gzipped.
+    """Yield the lines of a text file, plain or gzipped, without the mark that Windows puts before the first.
 
     Raises:
         DataError: It is no file, or not UTF-8, or not gzip though its name says so.
     """
     try:
         with (
-            gzip.open(path, "rt", encoding="utf-8")
+            gzip.open(path, "rt", encoding="utf-8-sig")
             if path.suffix == ".gz"
-            else path.open(encoding="utf-8") as lines
+            else path.open(encoding="utf-8-sig") as lines
         ):
             yield from lines
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:

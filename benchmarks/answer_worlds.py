@@ -1,5 +1,6 @@
 """Made-up studies whose truth is known, for the check of the analysis that `answer_truth.py` makes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -119,6 +120,22 @@ def book(ladder: Ladder, *, rng: np.random.Generator) -> Book:
     )
 
 
+def benchmark_of(name: str, measures: Any, items: Sequence[Item]) -> Benchmark:
+    """Return a benchmark of these items, asked in the plain form."""
+    return Benchmark(
+        name=name,
+        items=tuple(items),
+        measures=measures,
+        grading="match",
+        forms=("plain",),
+        stop={},
+        max_tokens={},
+        temperature=0.0,
+        chance=None,
+        source="",
+    )
+
+
 def table_of(
     name: str,
     measures: Any,
@@ -130,23 +147,11 @@ def table_of(
     rng: np.random.Generator,
 ) -> Table:
     """Return a table of right and wrong answers, items by contestants, graded alike strictly and leniently."""
-    items = tuple(
+    items = [
         Item(item_id=str(place), question="", cluster=str(cluster)) for place, cluster in enumerate(clusters)
-    )
-    benchmark = Benchmark(
-        name=name,
-        items=items,
-        measures=measures,
-        grading="match",
-        forms=("plain",),
-        stop={},
-        max_tokens={},
-        temperature=0.0,
-        chance=None,
-        source="",
-    )
+    ]
     return Table(
-        benchmark=benchmark,
+        benchmark=benchmark_of(name, measures, items),
         form="plain",
         names=names,
         right={"strict": right, "lenient": right},

@@ -1,16 +1,17 @@
 """A gap taken apart adds up again, and says what a study of its size could have found."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.answer_worlds import benchmark_of, table_of
 from veneer.analyze.breakdown import difference_rows, differences, gain_rows, subject_rows
 from veneer.analyze.gap import Book, book_of
 from veneer.analyze.measure import Rung
 from veneer.analyze.scores import Table
-from veneer.benchmarks.benchmark import Benchmark, Item
-from veneer.stats import Draws, Estimate, Floats, Undefined, from_json, resample
+from veneer.stats import Draws, Estimate, Floats, Undefined, from_json
 
 ITEMS = 240
 NAMES = ("base", "student-0", "student-1", "teacher")
@@ -23,34 +24,10 @@ HELD = np.arange(ITEMS) < ITEMS // 2
 def table(lenient: Floats, strict: Floats) -> Table:
     """Every item belongs to one of three subjects, the last of which has five items."""
     subjects = ["small" if place >= ITEMS - 5 else f"subject{place % 2}" for place in range(ITEMS)]
-    items = tuple(
-        Item(item_id=str(place), question="", cluster=str(place), task=subject)
-        for place, subject in enumerate(subjects)
-    )
-    benchmark = Benchmark(
-        name="quiz",
-        items=items,
-        measures="knowledge",
-        grading="match",
-        forms=("plain",),
-        stop={},
-        max_tokens={},
-        temperature=0.0,
-        chance=None,
-        source="",
-    )
-    return Table(
-        benchmark=benchmark,
-        form="plain",
-        names=NAMES,
-        right={"strict": strict, "lenient": lenient},
-        clusters=tuple(range(ITEMS)),
-        weights=resample(ITEMS, 400, rng=np.random.default_rng(1)),
-        missing={},
-        outcomes={},
-        likelihoods=np.zeros_like(lenient),
-        grades={},
-    )
+    made = table_of("quiz", "knowledge", NAMES, lenient, np.arange(ITEMS), 400, rng=np.random.default_rng(1))
+    items = [replace(item, task=task) for item, task in zip(made.benchmark.items, subjects, strict=True)]
+    benchmark = benchmark_of("quiz", "knowledge", items)
+    return replace(made, benchmark=benchmark, right={"strict": strict, "lenient": lenient})
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 
+from benchmarks.answer_worlds import benchmark_of
 from veneer.analyze.contamination import rows_of
 from veneer.analyze.measure import Rung
 from veneer.benchmarks.benchmark import Benchmark, Item
@@ -17,18 +18,8 @@ HELD = frozenset(("quiz", str(place)) for place in range(60))
 
 
 def benchmark() -> Benchmark:
-    return Benchmark(
-        name="quiz",
-        items=tuple(Item(item_id=str(place), question="", cluster=str(place)) for place in range(200)),
-        measures="knowledge",
-        grading="match",
-        forms=("plain",),
-        stop={},
-        max_tokens={},
-        temperature=0.0,
-        chance=None,
-        source="",
-    )
+    items = [Item(item_id=str(place), question="", cluster=str(place)) for place in range(200)]
+    return benchmark_of("quiz", "knowledge", items)
 
 
 def marks() -> list[Grade]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from benchmarks.answer_worlds import benchmark_of
 from veneer.analyze import nearness as module
 from veneer.analyze.nearness import nearness_of, rows_of
 from veneer.analyze.support import Ladder
@@ -31,18 +32,7 @@ def benchmark(references: Sequence[str] = REFERENCES) -> Benchmark:
         )
         for place, (question, reference) in enumerate(zip(QUESTIONS, references, strict=True))
     )
-    return Benchmark(
-        name="quiz",
-        items=items,
-        measures="knowledge",
-        grading="match",
-        forms=("plain",),
-        stop={},
-        max_tokens={},
-        temperature=0.0,
-        chance=None,
-        source="",
-    )
+    return benchmark_of("quiz", "knowledge", items)
 
 
 LADDER = Ladder(

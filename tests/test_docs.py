@@ -12,6 +12,7 @@ import json
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -201,9 +202,15 @@ def is_elsewhere(page: Path) -> bool:
 
 @pytest.fixture
 def brief_servers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers are made ready and listen, and end as if Ctrl-C was pressed at once."""
+    """Servers are made ready, listen on any free port, and end as if Ctrl-C was pressed at once."""
     uvicorn = pytest.importorskip("uvicorn")
     monkeypatch.setattr(uvicorn.Server, "run", lambda *_, **__: None)
+    bind = socket.socket.bind
+
+    def bind_anywhere(listening: socket.socket, address: Any) -> None:
+        bind(listening, (address[0], 0, *address[2:]) if isinstance(address, tuple) else address)
+
+    monkeypatch.setattr(socket.socket, "bind", bind_anywhere)
 
 
 @pytest.mark.usefixtures("brief_servers")

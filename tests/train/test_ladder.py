@@ -10,6 +10,7 @@ from veneer.needs import Needs
 from veneer.records import Role
 from veneer.store import Artefact
 from veneer.study_train import HardwareSpec, RecipeSpec, ReplaySpec, TrainSpec
+from veneer.train import ladder
 from veneer.train.ladder import Rung, log_of, orders, processes_of, progress, rungs
 
 SPEC = TrainSpec(amounts=(40_000, 80_000), seeds=(0, 1), replay=ReplaySpec(share=0.15, amounts=(80_000,)))
@@ -39,6 +40,15 @@ def test_a_key_holds_what_changes_the_result_and_nothing_else(tmp_path: Path) ->
     assert _key(tmp_path, recipe=RecipeSpec(learning_rate=1e-3)) != plain
     for change in ({"seed": 2}, {"amount": 40_000}, {"replay": 0.3}):
         assert _key(tmp_path, **change) != plain
+
+
+def test_a_trunk_belongs_to_the_version_that_grows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rung = Rung(base="small", source="broad", amount=80_000, seed=1, replay=0.0)
+    (now,) = orders([rung], *_files(tmp_path), SPEC, tmp_path)
+    monkeypatch.setattr(ladder, "VERSION", ladder.VERSION + 1)
+    (later,) = orders([rung], *_files(tmp_path), SPEC, tmp_path)
+    assert now.line
+    assert now.line != later.line
 
 
 def test_an_order_travels_to_another_process(tmp_path: Path) -> None:

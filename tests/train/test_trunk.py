@@ -17,7 +17,14 @@ from veneer.train import launch
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.mark.parametrize(("kind", "changes"), [("llama", {}), ("gpt2", {"optimizer": "adafactor"})])
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("llama", {}),
+        ("gpt2", {"optimizer": "adafactor"}),
+        ("llama", {"optimizer": "adafactor", "weights": "bf16"}),
+    ],
+)
 def test_every_branch_is_bit_identical_to_training_its_amount_alone(
     tmp_path: Path, kind: str, changes: dict[str, Any]
 ) -> None:

@@ -19,7 +19,7 @@ from veneer.records import Contestant, Role
 from veneer.store import Artefact, Order, Row, canonical, digest
 from veneer.study_train import HardwareSpec, RecipeSpec, TrainSpec
 
-VERSION = 5
+VERSION = 6
 SPREAD = ("FSDP", "MULTI_GPU")
 """What accelerate calls trainings whose processes need no launcher but one that joins them."""
 LEARNING, FROZEN = 16, 4
@@ -153,7 +153,8 @@ def orders(
             "prepared": prepared[rung.source].key,
             **({"pretraining": texts[rung.base]} if rung.replay else {}),
         }
-        trunk = hashlib.sha256(canonical({**shared, **inputs}).encode()).hexdigest()[:16]
+        made_by = {"version": VERSION, **shared, **inputs}
+        trunk = hashlib.sha256(canonical(made_by).encode()).hexdigest()[:16]
         run = Run(
             rung=rung,
             amounts=spec.amounts,

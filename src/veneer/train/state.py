@@ -76,7 +76,13 @@ def restore(learner: Learner, folder: Path) -> None:
     with torch.no_grad():
         for name, weight in _trained(learner):
             weight.copy_(weights[name])
-    learner.optimizer.load_state_dict(_unpacked(place, learner.optimizer.state_dict()))
+    saved = _unpacked(place, learner.optimizer.state_dict())
+    learner.optimizer.load_state_dict(saved)
+    # torch has rounded the averages to the weights' precision; Adafactor keeps those of weights in bf16 in fp32.
+    ordered = [weight for group in learner.optimizer.param_groups for weight in group["params"]]
+    for number, values in saved["state"].items():
+        own = learner.optimizer.state[ordered[number]]
+        own |= {name: value.to(own[name].device) for name, value in values.items() if torch.is_tensor(value)}
 
 
 def is_sharded(learner: Learner) -> bool:

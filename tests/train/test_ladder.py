@@ -42,7 +42,9 @@ def test_a_key_holds_what_changes_the_result_and_nothing_else(tmp_path: Path) ->
         assert _key(tmp_path, **change) != plain
 
 
-def test_a_trunk_belongs_to_the_version_that_grows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trunk_belongs_to_the_version_that_grows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rung = Rung(base="small", source="broad", amount=80_000, seed=1, replay=0.0)
     (now,) = orders([rung], *_files(tmp_path), SPEC, tmp_path)
     monkeypatch.setattr(ladder, "VERSION", ladder.VERSION + 1)

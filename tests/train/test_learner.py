@@ -267,6 +267,18 @@ def test_only_the_last_piece_of_a_step_asks_for_a_step(llama: Path, monkeypatch:
     assert asked == [False] * (len(asked) - 1) + [True]
 
 
+def test_a_process_without_rows_in_a_step_brings_the_same_kind_of_number() -> None:
+    brought: list[torch.Tensor] = []
+
+    def reduce(own: torch.Tensor, reduction: str) -> torch.Tensor:
+        brought.append(own)
+        return own
+
+    processes = SimpleNamespace(num_processes=2, device="cpu", reduce=reduce)
+    assert [learning._summed(processes, value) for value in (0, 1.5)] == [0, 1.5]
+    assert brought[0].dtype == brought[1].dtype == torch.float32
+
+
 def test_deepspeed_is_told_what_the_recipe_says() -> None:
     config = {
         "gradient_accumulation_steps": 8,

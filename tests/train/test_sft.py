@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -239,6 +240,18 @@ def test_a_rate_at_which_nothing_is_learned_is_refused_before_training(
         PreflightError, match="eight examples can be fitted.*Lower train.recipe.learning_rate"
     ):
         trained(changed(run, learning_rate=rate), tmp_path / "made")
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_processes_save_together_when_the_first_says_so(said: bool) -> None:
+    def process(first: bool) -> Any:
+        def reduce(own: torch.Tensor, reduction: str) -> torch.Tensor:
+            return own if first else own + said
+
+        return SimpleNamespace(num_processes=2, is_main_process=first, device="cpu", reduce=reduce)
+
+    assert sft._agreed(process(True), said) == said
+    assert sft._agreed(process(False), not said) == said
 
 
 def test_a_base_that_could_never_stop_is_refused(run: Run, tmp_path: Path) -> None:

@@ -226,7 +226,9 @@ def _tensors(rows: Sequence[Encoded], learner: Learner) -> tuple[Tensor, Tensor,
 def _summed(accelerator: Any, value: float) -> float:
     if accelerator.num_processes == 1:
         return value
-    return float(accelerator.reduce(torch.tensor(value, device=accelerator.device), reduction="sum"))
+    # A process without a row brings the whole number 0, and sums are of one kind of number in all.
+    own = torch.tensor(float(value), device=accelerator.device)
+    return float(accelerator.reduce(own, reduction="sum"))
 
 
 def _share(rows: Sequence[Encoded], learner: Learner) -> list[list[Encoded]]:

@@ -120,11 +120,21 @@ def fit(learner: Learner, course: Course, run: Run, folder: Path, log: Log) -> l
         _check(losses, vocabulary, run)
         lengths = [len(row.input_ids) for row in (*rows, *mixed)]
         log.stepped(losses[-1], lengths, sum(map(learned, (*rows, *mixed))), course.ends[-1])
-        if time.monotonic() - saved > 60 * run.hardware.save_minutes and number + 1 < len(course.steps):
+        if number + 1 < len(course.steps) and _agreed(
+            learner.accelerator, time.monotonic() - saved > 60 * run.hardware.save_minutes
+        ):
             save(learner, _state(run, losses), folder / SAVED)
             saved = time.monotonic()
     _check_end(losses, run)
     return losses
+
+
+def _agreed(accelerator: Any, due: bool) -> bool:
+    """Return what the first process says: all save together, and by clocks of their own some would wait for ever."""
+    if accelerator.num_processes == 1:
+        return due
+    said = torch.tensor(float(due and accelerator.is_main_process), device=accelerator.device)
+    return bool(accelerator.reduce(said, reduction="sum").item())
 
 
 def _plan(course: Course, run: Run) -> Iterator[tuple[int, list[Encoded], float]]:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.models.tiny import tokenizer
+from tests.models.tiny import CHAT, tokenizer
 from tests.train.runs import AMOUNTS, examples, prepared, run_of
 from veneer.amounts import take
-from veneer.errors import DataError
+from veneer.errors import DataError, PreflightError
 from veneer.models.encode import encode
 from veneer.records import Example, Message, from_row
 from veneer.store import read_rows, write_rows
@@ -295,3 +295,16 @@ def test_preflight_is_shown_the_first_of_each_shape(tmp_path: Path) -> None:
     found = course(run).probes
     assert len(found) == 8
     assert found[-1] == tuple(Message(**message) for message in rows[12]["messages"])
+
+
+def test_an_example_that_the_template_breaks_is_named(tmp_path: Path) -> None:
+    run = run_of(tmp_path, AMOUNTS[0])
+    prepared(run.prepared, [*examples(3), ("w1 ?", " w2"), *examples(60)])
+    words = tokenizer()
+    # Reads as one what stands before an answer and its first white space, as many tokenizers do with line ends.
+    words.add_tokens(["Assistant:  "])
+    words.chat_template = CHAT.replace("<asst>", "Assistant:")
+    with pytest.raises(
+        PreflightError, match=r"example 3: the training render .* begins with white space.*trim"
+    ):
+        course_of(run, words, LONGEST)

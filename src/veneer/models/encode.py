@@ -126,10 +126,16 @@ def turn_start(tokenizer: Any, messages: Sequence[Message], place: int, whole: S
     """
     before = encode_rendered(tokenizer, render(tokenizer, messages[:place], generate=True))
     if list(whole[: len(before)]) != before:
+        mend = "with and without `add_generation_prompt` it must write the same before the answer."
+        if messages[place].content[:1].isspace():
+            mend += (
+                " The answer begins with white space, which some tokenizers join with what stands before it: write "
+                "the words with `| trim`."
+            )
         raise PreflightError(
             "the training render does not begin with the generation render, token by token: generation asks with "
             f"{_end(tokenizer, before)!r}, training has {_end(tokenizer, whole[: len(before)])!r} there. Mend the "
-            "chat template: with and without `add_generation_prompt` it must write the same before the answer."
+            f"chat template: {mend}"
         )
     return len(before)
 

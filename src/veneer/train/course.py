@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from veneer.amounts import parted
-from veneer.errors import DataError
+from veneer.errors import DataError, ModelError, PreflightError
 from veneer.models.encode import IGNORED, Encoded, TooLongError, encode, split
 from veneer.records import Example, Message, from_row
 from veneer.store import Row, read_rows
@@ -93,6 +93,8 @@ def course_of(run: Run, tokenizer: Any, longest: int) -> Course:
 
     Raises:
         DataError: There are no rows, or more is left out than the recipe allows.
+        PreflightError: The template breaks an example.
+        ModelError: It refuses one.
     """
     parts, held_out = _read(run)
     coded = [_encode(tokenizer, part, longest) for part in parts]
@@ -179,6 +181,10 @@ def _encode(tokenizer: Any, examples: Sequence[Example], longest: int) -> tuple[
     """Return the training rows of examples, and the examples of which one exchange alone is too long.
 
     A conversation longer than a row becomes several rows, cut between its exchanges.
+
+    Raises:
+        PreflightError: The template breaks an example.
+        ModelError: It refuses one.
     """
     rows: list[_Arrays] = []
     too_long: list[Row] = []
@@ -188,6 +194,8 @@ def _encode(tokenizer: Any, examples: Sequence[Example], longest: int) -> tuple[
         except TooLongError as error:
             row = {"example_id": example.example_id, "tokens": example.tokens, "reason": str(error)}
             too_long.append(row)
+        except (PreflightError, ModelError) as error:
+            raise type(error)(f"example {example.example_id}: {error}") from error
         else:
             rows += [(np.array(row.input_ids, np.int32), np.array(row.labels) != IGNORED) for row in coded]
     return rows, too_long

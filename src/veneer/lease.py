@@ -26,9 +26,6 @@ PATIENCE = 1.0
 """Seconds that one try waits."""
 POLL = 0.1
 
-_seen: dict[Path, SoftFileLease] = {}
-"""Leases of others, kept from try to try: since when one was not renewed is known only to those who keep looking."""
-
 
 class Busy(Enum):
     """What comes back instead of a result where another run is at it."""
@@ -60,27 +57,37 @@ def held(path: Path, patience: float) -> Iterator[bool]:
 
     Args:
         path: The lease's file; its folder is made if need be.
-        patience: Seconds to wait for it; -1 for as long as it takes.
+        patience: Seconds to wait for it; -1 for as long as it takes. More where its holder seems gone.
 
     Raises:
         StoreError: Another version of Veneer, with leases of another length, works on the same folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = _seen.pop(path, None) or SoftFileLease(path, lease_duration=LEASE, on_compromise=_end)
+    lock = SoftFileLease(path, lease_duration=LEASE, on_compromise=_end)
+    ours = _taken(lock, path, patience)
     try:
-        lock.acquire(timeout=patience, poll_interval=POLL)
-    except Timeout:
-        _seen[path] = lock
-        yield False
-        return
-    except LeaseSettingsMismatch as error:
-        raise StoreError(
-            f"{path}: another version of Veneer works here ({error}). Let it end, or end it, and run again."
-        ) from error
-    try:
-        yield True
+        yield ours
     finally:
-        lock.release()
+        if ours:
+            lock.release()
+
+
+def _taken(lock: SoftFileLease, path: Path, patience: float) -> bool:
+    # Whose clock is right is not known: that a holder is gone is told by looking for a whole lease, in one go, once it
+    # seems to have missed a renewal.
+    for seconds in (patience, 1.2 * LEASE):
+        try:
+            lock.acquire(timeout=seconds, poll_interval=POLL)
+        except Timeout:
+            if not ((who := holder(path)) and who.age > LEASE / 2):
+                return False
+        except LeaseSettingsMismatch as error:
+            raise StoreError(
+                f"{path}: another version of Veneer works here ({error}). Let it end, or end it, and run again."
+            ) from error
+        else:
+            return True
+    return False
 
 
 def holder(path: Path) -> Holder | None:

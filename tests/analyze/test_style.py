@@ -118,3 +118,12 @@ def test_the_distance_covers_its_mean() -> None:
     known = [one for one in found if isinstance(one, Estimate)]
     truth = np.mean([one.value for one in known])
     assert np.mean([one.low <= truth <= one.high for one in known]) >= 0.87
+
+
+@pytest.mark.parametrize("many", [0, 1])
+def test_a_classifier_is_not_trained_on_nothing(many: int) -> None:
+    whole = asked()
+    few = Asked(prompts=whole.prompts[:many], teacher="teacher", replies=whole.replies, missing=whole.missing)
+    found = styles_of(few, ["base", "student", "teacher"], [RUNG], SPEC).closed["student"]
+    assert isinstance(found, Undefined)
+    assert found.n == many

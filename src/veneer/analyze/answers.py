@@ -39,7 +39,7 @@ from veneer.store import Order
 from veneer.study import AnalyzeSpec, Study
 from veneer.study_judges import RecordedJudgeSpec
 
-VERSION = 22
+VERSION = 23
 ANSWERS, WRONG, AGREEMENT = "answers.json", "confident_wrong.jsonl", "agreement.json"
 DIGITS = 9
 """Numbers are written to so many digits after the point: beyond them lies the rounding of sums."""
@@ -131,7 +131,7 @@ def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict
         "asked_apart": _asked_apart(evidence, found, spec),
         "veneer": [_veneer(rung, found, level) for rung in rungs],
         **nextstep.rows_of(study, book, styles, found.preferences, rungs),
-        "confident_wrong": wrong.share_rows(wrong_rows, asked, styles, rungs, level),
+        "confident_wrong": wrong.share_rows(wrong_rows, asked, styles, rungs, spec),
         "claims": claims.rows_of(weighed, level),
     }
     return _rounded(content), wrong_rows

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from veneer.analyze import distance, tone
-from veneer.analyze.measure import Measured, Rung, Sheet, Values, measured, pooled_by_source
+from veneer.analyze.measure import FEWEST, Measured, Rung, Sheet, Values, measured, pooled_by_source
 from veneer.analyze.reading import Asked
 from veneer.analyze.tone import Tones
 from veneer.records import SUMMED_UP
@@ -70,8 +70,12 @@ def styles_of(
     missing = {name: asked.missing[name] for name in others if name in asked.missing}
     if asked.teacher in asked.missing:
         missing = dict.fromkeys(others, f"{asked.teacher}: {asked.missing[asked.teacher]}")
-    if not asked.prompts or len(missing) == len(others):
-        reasons = {name: Undefined(reason=missing.get(name, "no prompts"), n=0) for name in others}
+    size = len(asked.prompts)
+    # A classifier that has not seen a prompt needs another to learn from.
+    if size < 2 or len(missing) == len(others):
+        few = f"fewer than {FEWEST} independent items" if size else "no prompts"
+        reasons = {name: Undefined(reason=few, n=size) for name in others}
+        reasons |= {name: Undefined(reason=reason, n=0) for name, reason in missing.items()}
         students = {rung.student: reasons[rung.seeds[0]] for rung in rungs}
         nothing = {**reasons, **students}
         return Styles(
@@ -82,7 +86,7 @@ def styles_of(
             has_ceiling=False,
             tones=tones,
         )
-    weights = resample(len(asked.prompts), spec.resamples, rng=rng_of(spec.seed, "items", "prompts"))
+    weights = resample(size, spec.resamples, rng=rng_of(spec.seed, "items", "prompts"))
     known = tuple(name for name in others if name not in missing)
     table = _table(asked, known, weights)
     table["authoritative"] = tone.authoritative(tones, known, weights)

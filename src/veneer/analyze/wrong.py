@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from veneer.analyze.measure import Rung
+import numpy as np
+
+from veneer.analyze.measure import Rung, Sheet, measured, pooled_by_source
 from veneer.analyze.reading import Asked, Reply
 from veneer.analyze.style import Styles
 from veneer.benchmarks.benchmark import Item
 from veneer.records import Outcome
-from veneer.stats import share, to_json
+from veneer.stats import resample, rng_of, share_of, to_json
+from veneer.study import AnalyzeSpec
 
 
 def rows_of(
@@ -74,31 +77,39 @@ def _row(rung: Rung, seed: str, item: Item, odds: float, asked: Asked) -> dict[s
 
 
 def share_rows(
-    rows: Sequence[Mapping[str, Any]], asked: Asked, styles: Styles, rungs: Sequence[Rung], level: float
+    rows: Sequence[Mapping[str, Any]],
+    asked: Asked,
+    styles: Styles,
+    rungs: Sequence[Rung],
+    spec: AnalyzeSpec,
 ) -> list[dict[str, Any]]:
     """Return the report's `confident_wrong`: how often, among prompts that the teacher got right, by student."""
     teacher = asked.replies.get(asked.teacher, {})
     checkable = [p for p in asked.prompts if p in teacher and teacher[p].outcome == Outcome.CORRECT]
-    found = []
-    for rung in rungs:
-        seeds = [seed for seed in rung.seeds if seed in styles.mistaken]
-        if not seeds or not checkable:
-            continue
-        hits = [row["prompt_id"] for row in rows if row["student"] == rung.student]
-        # Seeds answer the same prompts, so that the variance is taken over prompts.
-        means = [hits.count(prompt) / len(seeds) for prompt in checkable]
-        n, value = len(means), sum(means) / len(means)
-        variance = sum((one - value) ** 2 for one in means) / max(n - 1, 1) / n
-        found.append(
-            {
-                "student": rung.student,
-                "base": rung.base,
-                "source": rung.source,
-                "amount": rung.amount,
-                "replay": rung.replay,
-                "checkable": n,
-                "count": len(hits),
-                "share": to_json(share(value, variance, n, level)),
-            }
-        )
-    return found
+    if not (checkable and styles.mistaken and rungs):
+        return []
+    names = tuple(seed for rung in rungs for seed in rung.seeds)
+    hits = {(row["contestant"], row["prompt_id"]) for row in rows}
+    found = np.array([[float((name, prompt) in hits) for name in names] for prompt in checkable])
+    rng = rng_of(spec.seed, "confident and wrong")
+    sheet = Sheet(
+        names=names,
+        sums=found,
+        counts=np.ones_like(found),
+        weights=resample(len(checkable), spec.resamples, rng=rng),
+        missing={name: asked.missing[name] for name in names if name not in styles.mistaken},
+    )
+    shares = pooled_by_source(measured([sheet]), rungs, rng=rng)
+    return [
+        {
+            "student": rung.student,
+            "base": rung.base,
+            "source": rung.source,
+            "amount": rung.amount,
+            "replay": rung.replay,
+            "checkable": len(checkable),
+            "count": sum(row["student"] == rung.student for row in rows),
+            "share": to_json(share_of(shares[rung.student], spec.level)),
+        }
+        for rung in rungs
+    ]

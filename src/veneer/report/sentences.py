@@ -363,8 +363,8 @@ def _wrong(data: Data, wrong: int | None) -> Answer:
     if wrong is not None:
         listed = ("In full in the report: ", count(wrong), ".")
     shares = _listing([(pick.label(data, row), row["share"]) for row in best])
-    asked = (" of the prompts that the teacher answers right. ", *listed)
-    return Answer(anchor="wrong", question=question, short=("Confident and wrong: ", *shares, *asked))
+    opening = "Confident and wrong, of the prompts that the teacher answers right: "
+    return Answer(anchor="wrong", question=question, short=(opening, *shares, ". ", *listed))
 
 
 def _is_estimate(shown: Shown) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -53,8 +54,8 @@ def files_of(path: Path, *, weights: bool = True) -> Iterator[tuple[str, Path]]:
     if path.is_file():
         yield "", path
         return
-    for file in sorted(path.rglob("*")):
-        if file.is_file() and not file.name.startswith(".") and (weights or file.suffix not in WEIGHTS):
+    for file in store.files_below(path):
+        if weights or file.suffix not in WEIGHTS:
             yield str(file.relative_to(path)), file
 
 
@@ -76,7 +77,9 @@ def _moved(value: Any, where: str, places: dict[Path, str]) -> Any:
     if isinstance(value, list | tuple):
         return [_moved(item, f"{where}.{number}", places) for number, item in enumerate(value)]
     if isinstance(value, Path):
-        return places.setdefault(value, f"{FOLDER}/{where.removeprefix('.')}/{value.resolve().name}")
+        # By the name that the study uses: where that is a link, as in the hub's cache, its target may have no ending.
+        name = os.path.basename(os.path.abspath(value))
+        return places.setdefault(value, f"{FOLDER}/{where.removeprefix('.')}/{name}")
     return value.value if isinstance(value, Enum) else value
 
 

@@ -209,11 +209,7 @@ def digest(path: Path) -> str:
     if path.is_file():
         contents = [(b"", sha256(path))]
     else:
-        files = {
-            file.relative_to(path): file
-            for file in path.rglob("*")
-            if file.is_file() and not file.name.startswith(".")
-        }
+        files = {file.relative_to(path): file for file in files_below(path)}
         known = {Path(name): one["sha256"] for name, one in absent.of(path).items()}
         contents = [
             (str(name).encode(), sha256(files[name]) if name in files else bytes.fromhex(known[name]))
@@ -222,6 +218,19 @@ def digest(path: Path) -> str:
     for name, content in contents:
         whole.update(len(name).to_bytes(4, "big") + name + content)
     return whole.hexdigest()
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return a folder's files, sorted, but none that is hidden or lies in a hidden folder.
+
+    A checkpoint that was cloned has `.git` in it, one that was downloaded `.cache`: no part of the model, other with
+    each download, and perhaps with a token in them.
+    """
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    )
 
 
 def sha256(file: Path) -> bytes:

@@ -119,3 +119,14 @@ def test_lists_of_unequal_length_are_an_error() -> None:
         veneer.style_gap_closed(["a"], ["a", "b"], ["a"], rng=np.random.default_rng(0))
     with pytest.raises(DataError, match="references"):
         veneer.supported(["a"], [], [])
+    with pytest.raises(DataError, match="same items"):
+        veneer.gap_closed([0] * 20, [1] * 19, [1] * 20, rng=np.random.default_rng(0))
+    with pytest.raises(DataError, match="same items"):
+        veneer.gap_closed([], [], [], rng=np.random.default_rng(0))
+    with pytest.raises(DataError, match="same units"):
+        veneer.cohen_kappa(["a"], ["a", "b"], rng=np.random.default_rng(0))
+
+
+def test_an_item_without_a_score_is_an_error_and_not_a_number() -> None:
+    with pytest.raises(DataError, match="no finite number"):
+        veneer.gap_closed([0] * 20, [float("nan")] + [1] * 19, [1] * 20, rng=np.random.default_rng(0))

@@ -64,3 +64,40 @@ def test_a_file_that_exists_is_left_as_it_is(models: Path) -> None:
 
 def test_more_items_detect_less() -> None:
     assert audit.detectable(800) == pytest.approx(audit.detectable(200) / 2)
+
+
+def test_one_of_the_hub_is_named_with_its_revision(models: Path) -> None:
+    place, named = models / "models", f"hub:meta/llama-7b@{'a' * 40}"
+    written = audit.write(
+        models / "new", named, [str(place / "vicuna")], str(place / "gpt.jsonl"), bundle=None
+    )
+    assert f"llama-7b: {{checkpoint: '{named}'}}" in written.read_text()
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["https://host/v1", "https://host/v1#", "http://#gpt", "https://me:secret@host/v1#gpt", "https://host/v1?key=secret#gpt"],
+)  # fmt: skip
+def test_an_address_that_no_study_may_hold_is_refused_before_anything_is_written(
+    models: Path, model: str
+) -> None:
+    with pytest.raises(StudyError, match="URL#MODEL") as raised:
+        audit.write(
+            models / "new", str(models / "models" / "llama"), [model], str(models / "models"), bundle=None
+        )
+    assert "secret" not in str(raised.value)
+    assert not (models / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["a ${HOME} b", "two\nlines"])
+def test_a_path_that_a_study_file_would_read_otherwise_is_refused(models: Path, name: str) -> None:
+    (models / name).mkdir()
+    with pytest.raises(StudyError, match="another name"):
+        audit.write(
+            models / "new", str(models / name), [str(models / "models" / "llama")], "https://h#m", bundle=None
+        )
+
+
+def test_a_folder_that_cannot_be_made_is_said(models: Path) -> None:
+    with pytest.raises(StudyError, match="cannot be written"):
+        audit.blank(models / "models" / "gpt.jsonl" / "new")

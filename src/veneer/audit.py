@@ -7,12 +7,17 @@ from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pydantic import ValidationError
+
 from veneer.errors import StudyError
+from veneer.study_data import EndpointSpec
 
 ALLOWED = (
-    "the folder of a checkpoint, a JSONL file of recorded completions, or an endpoint as URL#MODEL "
-    "(https://api.openai.com/v1#gpt-4.1)"
+    "the folder of a checkpoint, a JSONL file of recorded completions, an endpoint as URL#MODEL "
+    "(https://api.openai.com/v1#gpt-4.1), or one of the hub as hub:ORG/NAME@REVISION, the revision a commit of 40 hex "
+    "digits"
 )
+ON_HUB = re.compile(r"hub:[\w.-]+/[\w.-]+@[0-9a-f]{40}")
 ITEMS, SUBJECTS = 200, 57
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
@@ -32,13 +37,9 @@ def write(
         items: How many of each benchmark.
 
     Raises:
-        StudyError: A model is none of these, or the file exists already.
+        StudyError: A model is none of these, or the file exists already or cannot be written.
     """
-    written = folder / "study.yaml"
-    if written.exists():
-        raise StudyError(
-            f"{written} exists already, and is left as it is. Name another folder, or move it away."
-        )
+    written = _free_file(folder)
     sources = [_source(model) for model in (base, *students, teacher)]
     names: list[str] = []
     for place, model in enumerate([base, *students, teacher]):
@@ -70,7 +71,7 @@ def blank(folder: Path) -> Path:
     """Write a commented study file to edit, `<folder>/study.yaml`, and return it.
 
     Raises:
-        StudyError: The file exists already.
+        StudyError: The file exists already, or cannot be written.
     """
     text = (files("veneer") / "prompts" / "new_study.yaml").read_text(encoding="utf-8")
     return _written(_free_file(folder), text)
@@ -95,35 +96,64 @@ def _free_file(folder: Path) -> Path:
 
 
 def _written(file: Path, text: str) -> Path:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StudyError(f"{file} cannot be written ({error}). Name another folder.") from error
     return file
 
 
 def _source(model: str) -> str:
     """Return what a study file says of where a model is."""
     path = Path(model)
-    if model.startswith(("http://", "https://")) and model.count("#") == 1:
-        url, name = model.split("#")
-        key = "" if urlsplit(url).hostname in LOCAL else ", key: OPENAI_API_KEY"
-        return f"endpoint: {{url: {_quoted(url)}, model: {_quoted(name)}{key}}}"
+    if ON_HUB.fullmatch(model):
+        return f"checkpoint: {_quoted(model)}"
+    if model.startswith(("http://", "https://")):
+        return _endpoint(model)
     if path.is_dir():
         return f"checkpoint: {_quoted(path.resolve())}"
     if path.is_file():
         return f"replay: {_quoted(path.resolve())}"
+    named = model if re.fullmatch(r"[\w.-]+/[\w.-]+", model) else "ORG/NAME"
     raise StudyError(
-        f"{model!r} is no model: there is no such folder or file. A model is {ALLOWED}. One of the hub is downloaded "
-        f"first: hf download {model if '/' in model else 'ORG/NAME'} --local-dir FOLDER"
+        f"{model!r} is no model: there is no such folder or file. A model is {ALLOWED}. One of the hub may be "
+        f"downloaded first: hf download {named} --local-dir FOLDER"
     )
 
 
+def _endpoint(model: str) -> str:
+    url, _, name = model.partition("#")
+    try:
+        EndpointSpec(url=url, model=name)
+    except ValidationError as error:
+        # What was given is not shown, since it may hold a secret.
+        raise StudyError(
+            "A model that begins with http is an endpoint as URL#MODEL, such as https://api.openai.com/v1#gpt-4.1; the "
+            "URL has no user name, password or query, and neither may be missing."
+        ) from error
+    key = "" if urlsplit(url).hostname in LOCAL else ", key: OPENAI_API_KEY"
+    return f"endpoint: {{url: {_quoted(url)}, model: {_quoted(name)}{key}}}"
+
+
 def _quoted(value: object) -> str:
-    return "'" + str(value).replace("'", "''") + "'"
+    """Return a value as a study file holds it.
+
+    Raises:
+        StudyError: It would be read as something else.
+    """
+    text = str(value)
+    if "${" in text or not text.isprintable():
+        raise StudyError(
+            f"{text!r}: a study file reads ${{...}} as an environment variable, and holds no line breaks or other "
+            "signs that do not print. Give the folder or file another name."
+        )
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _name(model: str) -> str:
     last = re.split(r"[/#]", model.rstrip("/"))[-1]
-    last = re.sub(r"\.jsonl(\.gz)?$", "", last)
+    last = re.sub(r"\.jsonl(\.gz)?$|@[0-9a-f]{40}$", "", last)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("-._") or "model"
 
 

@@ -24,6 +24,11 @@ def test_a_requirement_names_measures_by_what_they_are_of() -> None:
     assert (found.compared, found.right) == (">=", 0.1)
 
 
+@pytest.mark.parametrize(("text", "number"), [(".1", 0.1), ("-1.", -1.0), ("1e-1", 0.1), ("+50 %", 0.5)])
+def test_numbers_are_read_as_people_write_them(text: str, number: float) -> None:
+    assert parse(f"gain[a] < {text}").right == number
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "score[a]", "score[a] = 1", "score a > 1", "1 > score[a]", "score[a] > 1 > 2", "score[a] > x"],

@@ -51,7 +51,15 @@ def test_a_rounded_number_reads_back(number: float, digits: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("amount", "text"), [(900, "900"), (5_000, "5k"), (300_000, "300k"), (150_000_000, "150M")]
+    ("amount", "text"),
+    [
+        (900, "900"),
+        (5_000, "5k"),
+        (300_000, "300k"),
+        (999_999, "1M"),
+        (150_000_000, "150M"),
+        (1_500_000_000, "1.5G"),
+    ],
 )
 def test_tokens_are_written_short(amount: int, text: str) -> None:
     assert tokens(amount).text == text

@@ -369,7 +369,16 @@ class TestReport:
             assert "script-src" not in policy[0]
 
     @pytest.mark.parametrize(
-        "path", ["../secret.txt", "..%2fsecret.txt", "%2e%2e/secret.txt", "figures", "/etc/passwd"]
+        "path",
+        [
+            "../secret.txt",
+            "..%2fsecret.txt",
+            "%2e%2e/secret.txt",
+            "figures",
+            "/etc/passwd",
+            "%00",
+            "a" * 5000,
+        ],
     )
     def test_nothing_beside_it_is_given_out(self, browser: TestClient, path: str) -> None:
         answer = browser.get(f"/report/{path}")

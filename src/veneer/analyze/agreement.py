@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Sequence
 import numpy as np
 
 from veneer.analyze.measure import FEWEST
+from veneer.errors import DataError
 from veneer.stats import Draws, Estimate, Floats, Number, Undefined, interval, resample, smoothing
 
 Parts = Callable[[Floats], tuple[Floats, Floats]]
@@ -37,8 +38,12 @@ def cohen_kappa(
     Returns:
         The estimate; `n` counts independent units. Undefined with fewer than ten of them, and where both raters gave
         one label only, so that chance agreement is complete.
+
+    Raises:
+        DataError: They are not labels of the same units.
     """
-    assert len(first) == len(second), "two raters of the same units"
+    if len(first) != len(second):
+        raise DataError(f"two raters rate the same units; found {len(first)} and {len(second)} labels.")
     labels = {label: place for place, label in enumerate(sorted({*first, *second}))}
     tables = np.zeros((len(first), len(labels), len(labels)))
     for unit, (one, other) in enumerate(zip(first, second, strict=True)):
@@ -82,8 +87,14 @@ def krippendorff_alpha(
     Returns:
         The estimate; `n` counts independent units with two ratings or more. Undefined with fewer than ten of them, and
         where all ratings are one label.
+
+    Raises:
+        DataError: There are not as many clusters as units.
     """
-    assert clusters is None or len(clusters) == len(ratings), "every unit has its cluster"
+    if clusters is not None and len(clusters) != len(ratings):
+        raise DataError(
+            f"every unit has its cluster; found {len(ratings)} units and {len(clusters)} clusters."
+        )
     kept = [place for place, labels in enumerate(ratings) if len(labels) > 1]
     names = {
         label: place for place, label in enumerate(sorted({one for labels in ratings for one in labels}))

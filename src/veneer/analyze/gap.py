@@ -20,6 +20,7 @@ from veneer.analyze.measure import (
 )
 from veneer.analyze.scores import GRADINGS, Grading, Items, Table
 from veneer.analyze.support import Support
+from veneer.errors import DataError
 from veneer.stats import Draws, Estimate, Undefined, combine, interval, ratio, resample, rng_of, to_json
 
 Which = Literal["all", "supported", "unsupported"]
@@ -53,6 +54,9 @@ def gap_closed(
         resamples: How many.
         level: Of the interval.
 
+    Raises:
+        DataError: They are not of the same items, at least one, or something is no number.
+
     >>> base, student, teacher = [0] * 50 + [1] * 50, [0] * 40 + [1] * 60, [0] * 10 + [1] * 90
     >>> found = gap_closed(base, student, teacher, rng=np.random.default_rng(0))
     >>> round(found.value, 2), round(found.low, 2), round(found.high, 2)
@@ -60,8 +64,15 @@ def gap_closed(
     >>> type(gap_closed(base, student, base, rng=np.random.default_rng(0))).__name__
     'Undefined'
     """
-    seeds = np.atleast_2d(np.asarray(student, dtype=float))
-    scores = np.vstack([np.asarray(base, dtype=float), np.asarray(teacher, dtype=float), seeds]).T
+    rows = [np.atleast_2d(np.asarray(one, dtype=float)) for one in (base, teacher, student)]
+    sizes = [row.shape[1] for row in rows] + ([] if clusters is None else [len(clusters)])
+    if len(set(sizes)) > 1 or not sizes[0]:
+        raise DataError(f"base, teacher, student and clusters are of the same items; found {sizes} of them.")
+    seeds, scores = rows[2], np.vstack(rows).T
+    if not np.isfinite(scores).all():
+        raise DataError(
+            "every item has a score; found some that are no finite number. Leave such items out of all."
+        )
     places = np.arange(len(scores)) if clusters is None else np.unique(clusters, return_inverse=True)[1]
     size = int(places.max()) + 1
     counts = by_cluster(np.ones_like(scores), places.tolist(), size)

@@ -13,7 +13,7 @@ GRAMMAR = "MEASURE[WHAT, ...] OP NUMBER, or OP another such; OP is one of >, >=,
 SHARES = ("score", "win_rate")
 """Measures that lie between 0 and 1, and so do their intervals."""
 _TERM = re.compile(r"\s*(?P<measure>[a-z_]+)\s*\[(?P<of>[^\]]*)\]\s*")
-_NUMBER = re.compile(r"\s*(?P<number>[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*(?P<percent>%?)\s*")
+_NUMBER = re.compile(r"\s*(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(?P<percent>%?)\s*")
 _COMPARED = re.compile(r"(>=|<=|>|<)")
 _HOLDS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,

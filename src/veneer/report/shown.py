@@ -119,10 +119,11 @@ def signed(number: float, digits: int, *, plus: bool = False) -> str:
 
 
 def tokens(amount: int) -> Bare:
-    """Return an amount of tokens as `80k` or `1.5M`."""
-    for size, suffix in ((10**6, "M"), (10**3, "k")):
-        if amount >= size:
-            return Bare(value=amount, text=f"{amount / size:.3g}{suffix}")
+    """Return an amount of tokens as `80k` or `1.5M`, to three digits."""
+    rounded = int(float(f"{amount:.3g}"))
+    for size, suffix in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if rounded >= size:
+            return Bare(value=amount, text=f"{rounded / size:.3g}{suffix}")
     return Bare(value=amount, text=str(amount))
 
 

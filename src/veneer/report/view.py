@@ -218,8 +218,12 @@ async def _report(request: Request) -> Response:
     root, name = _desk(request).report, request.path_params["name"] or "index.html"
     if root is None:
         raise Lost("There is no report yet: `veneer run STUDY` makes it.")
-    path = (root / name).resolve()
-    if not path.is_relative_to(root.resolve()) or not path.is_file():
+    try:
+        path = (root / name).resolve()
+        known = path.is_relative_to(root.resolve()) and path.is_file()
+    except (OSError, ValueError):  # No file can have such a name.
+        known = False
+    if not known:
         raise HTTPException(404)
     carried = {"Content-Security-Policy": REPORT_POLICY}
     if path.suffix == ".html":

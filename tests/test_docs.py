@@ -169,9 +169,9 @@ def ground(finished_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A folder as the pages take it for granted; copy it before use."""
     place = tmp_path_factory.mktemp("ground") / "here"
     shutil.copytree(finished_study, place / "pocket")
-    shutil.copytree(place / "pocket" / "bases" / "small", place / "models" / "base")
-    shutil.copytree(place / "pocket" / "bases" / "medium", place / "models" / "student")
-    shutil.copytree(place / "pocket" / "teacher", place / "models" / "teacher")
+    models = {"base": "bases/small", "student": "bases/medium", "teacher": "teacher"}
+    for name, stands_in in (models | {"llama": "bases/small", "vicuna": "bases/medium"}).items():
+        shutil.copytree(place / "pocket" / stands_in, place / "models" / name)
 
     def write(name: str, rows: list[dict[str, Any]]) -> None:
         (place / name).write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -1,3 +1,4 @@
+import errno
 import json
 from dataclasses import replace
 from itertools import pairwise
@@ -7,18 +8,22 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GraniteConfig, GraniteForCausalLM
 
 from tests.models.tiny import WORDS, checkpoint, tokenizer
-from veneer.errors import DataError, ModelError, PreflightError
+from tests.train.runs import digests
+from veneer.errors import DataError, ModelError, PreflightError, StoreError
 from veneer.models.encode import IGNORED, encode
 from veneer.models.model import ModelRef
 from veneer.records import Message
 from veneer.store import Artefact, Store, digest, read_json, read_rows, write_rows
 from veneer.study_train import HardwareSpec, RecipeSpec, TrainSpec
+from veneer.train import checkpoint as checkpoint_writing
 from veneer.train import fitting, sft
 from veneer.train.ladder import Run, Rung, orders
 from veneer.train.preflight import Finding
+from veneer.train.state import newest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -262,6 +267,31 @@ def test_a_base_that_could_never_stop_is_refused(run: Run, tmp_path: Path) -> No
         PreflightError, match="tiny-broad-50-s0: .*\n.*stop token and padding are both '<eos>'"
     ):
         trained(run, tmp_path / "made")
+
+
+@pytest.mark.parametrize(
+    "full",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+    ids=["text", "weights"],
+)
+def test_a_full_disk_is_said_and_what_was_saved_is_gone_on_from(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: Exception
+) -> None:
+    often = replace(run, hardware=HardwareSpec(save_minutes=1e-9))
+    whole = trained(often, tmp_path / "whole")
+
+    def fail(*_: object) -> None:
+        raise full
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint_writing, "write", fail)
+        with pytest.raises(StoreError, match="tiny-broad-50-s0: no room is left on the disk .*Make room"):
+            trained(often, tmp_path / "made")
+    assert newest(tmp_path / "made" / sft.SAVED)
+    assert digests(trained(often, tmp_path / "made")) == digests(whole)
 
 
 def test_a_folder_that_is_no_checkpoint_is_an_error(run: Run, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Trunk and branches: sharing steps, and being interrupted, changes not one bit of any student."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.train.runs import AMOUNTS, digests, run_of, trained
+from veneer.errors import ModelError
 from veneer.store import read_json, read_rows, write_json
 from veneer.study_train import HardwareSpec
 from veneer.train import launch
@@ -64,6 +66,19 @@ def test_a_trunk_that_is_further_than_a_smaller_amount_is_not_used(tmp_path: Pat
     trained(run_of(tmp_path, 200, trunk=True), tmp_path / "larger")
     alone = trained(run_of(tmp_path, 100), tmp_path / "alone")
     assert digests(trained(run_of(tmp_path, 100, trunk=True), tmp_path / "branch")) == digests(alone)
+
+
+def test_a_training_saved_with_its_weights_spread_is_not_gone_on_from_with_them_whole(tmp_path: Path) -> None:
+    small, large = (run_of(tmp_path, amount, trunk=True) for amount in AMOUNTS[:2])
+    trained(small, tmp_path / "small")
+    (state,) = (tmp_path / "trunk").glob("step-*")
+    (state / "shards").mkdir()
+    with pytest.raises(
+        ModelError, match=r"step-.*: saved with .* spread over .*, or delete .*/trunk to begin anew"
+    ):
+        trained(large, tmp_path / "large")
+    shutil.rmtree(tmp_path / "trunk")
+    trained(large, tmp_path / "large")
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])

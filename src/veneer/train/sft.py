@@ -1,5 +1,6 @@
 """One supervised run, top to bottom: a base learns a source's answers, and the student is written down."""
 
+import errno
 import gc
 import math
 import shutil
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
-from veneer.errors import DataError, ModelError
+from veneer.errors import DataError, ModelError, StoreError
 from veneer.models.encode import Encoded, tokens_of
 from veneer.store import Row, write_json, write_rows
 from veneer.study_train import RecipeSpec
@@ -46,9 +48,12 @@ def train(run: Run, folder: Path) -> None:
         PreflightError: The base's own set-up would break the student.
         ModelError: The base cannot be loaded, memory does not suffice, or the loss left the realm of numbers or of
             sense.
+        StoreError: The disk is full.
     """
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # An interrupted call may have left half of one.
-    with _own_randomness(run.rung.seed), _threads(run.hardware.threads), _memory_explained(run):
+    with (
+        _own_randomness(run.rung.seed), _threads(run.hardware.threads), _memory_explained(run), _room_explained(run)
+    ):  # fmt: skip
         loaded = load(run.base, run.recipe)
         course = course_of(run, loaded.tokenizer, _longest_row(loaded.model, run.recipe))
         _refuse_no_replay(run, course)
@@ -326,4 +331,22 @@ def _memory_explained(run: Run) -> Iterator[None]:
             f"{run.rung.name}: the memory does not suffice ({str(error).splitlines()[0]}). What is trained so far is "
             f"kept. One of these needs less: {'; '.join(ways)}. What stands under train.hardware changes no result, so "
             "that finished students stay."
+        ) from error
+
+
+@contextmanager
+def _room_explained(run: Run) -> Iterator[None]:
+    """Say of a full disk that it is full."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        # safetensors gives the number in its words alone.
+        full = (errno.ENOSPC, errno.EDQUOT)
+        if getattr(error, "errno", None) not in full and not any(
+            f"os error {one}" in str(error) for one in full
+        ):
+            raise
+        raise StoreError(
+            f"{run.rung.name}: no room is left on the disk ({error}). Make room and run again: what is trained so far "
+            "and was saved is kept."
         ) from error

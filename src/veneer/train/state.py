@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from veneer.errors import ModelError
 from veneer.store import Row, read_json, sync, write_json
 from veneer.train.learner import Learner
 
@@ -67,9 +68,20 @@ def newest(folder: Path) -> State | None:
 
 
 def restore(learner: Learner, folder: Path) -> None:
-    """Load the newest state of a folder into a learner."""
+    """Load the newest state of a folder into a learner.
+
+    Raises:
+        ModelError: It was saved with the weights spread over the processes, and they are not now, or the reverse.
+    """
     place = _states(folder)[-1]
-    if is_sharded(learner):
+    spread = (place / "shards").exists()
+    if spread != is_sharded(learner):
+        ways = ["whole in each process", "spread over the processes (FSDP, DeepSpeed)"]
+        raise ModelError(
+            f"{place}: saved with the weights {ways[spread]}, and by train.hardware they are {ways[not spread]} now. "
+            f"Go on with the train.hardware that it was saved with, or delete {folder} to begin anew."
+        )
+    if spread:
         learner.accelerator.load_state(str(place / "shards"))
         return
     weights = load_file(place / "weights.safetensors")

@@ -49,7 +49,7 @@ def test_what_a_change_of_the_study_leaves_behind_is_found_and_removed(study: Pa
     found = cleaning.leftovers([study])
     assert {file for one in found for file in left if file.is_relative_to(one.path)} == set(left)
     assert (len(found), {one.size for one in found}) == (len(left), {5})
-    cleaning.remove(found)
+    cleaning.remove([study], found)
     assert everything(study.parent) == before
     assert not old.exists()
 
@@ -64,10 +64,45 @@ def test_a_smaller_study_leaves_what_only_the_larger_one_had(study: Path) -> Non
     found = cleaning.leftovers([study])
     assert {one.path.parent.name for one in found} >= {"train", "answer", "grade", "report"}
     assert cleaning.leftovers([study, larger]) == []
-    cleaning.remove(found)
+    cleaning.remove([study], found)
     assert len(list(study.parent.glob("study/artefacts/*/*"))) == before - sum(
         one.path.parent.parent.name == "artefacts" for one in found
     )
+
+
+def test_what_a_study_names_of_another_stays(study: Path, tmp_path: Path) -> None:
+    student = study.parent / "study" / "artefacts" / "train" / "old-000000000000" / "checkpoint"
+    student.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(student.parent)
+    items = next((study.parent / "benchmarks").glob("*.jsonl"))
+    audit = tmp_path / "audit.yaml"
+    audit.write_text(
+        f"name: audit\nbases: {{base: {{replay: {tmp_path}/link/checkpoint}}}}\n"
+        f"students: {{s: {{replay: {items}, base: base}}}}\nteacher: {{replay: {items}}}\n"
+        f"evaluate: {{benchmarks: {{b: {{items: {items}, measures: skill, grading: match}}}}}}\n"
+    )
+    assert [one.path for one in cleaning.leftovers([study])] == [student.parent]
+    assert cleaning.leftovers([study, audit]) == []
+
+
+def test_a_link_is_removed_and_what_it_leads_to_is_not(study: Path, tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    large.mkdir()
+    link = study.parent / "study" / "artefacts" / "train" / "old-000000000000"
+    link.symlink_to(large)
+    cleaning.remove([study], cleaning.leftovers([study]))
+    assert large.exists()
+    assert not link.is_symlink()
+
+
+def test_what_came_into_use_while_somebody_thought_it_over_stays(study: Path) -> None:
+    text = study.read_text()
+    study.write_text(text.replace("amounts: [200, 400]", "amounts: [400]"))
+    before, found = everything(study.parent), cleaning.leftovers([study])
+    assert found
+    study.write_text(text)
+    cleaning.remove([study], found)
+    assert everything(study.parent) == before
 
 
 def test_nothing_is_removed_while_a_run_works(study: Path) -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from veneer import lease, pipeline, viewing
+from veneer import belongings, lease, pipeline, viewing
 from veneer.errors import StoreError, StudyError
 from veneer.prepare.make import CARD
 from veneer.report import view_index
@@ -33,26 +33,39 @@ class Leftover:
 def leftovers(study_files: Sequence[Path]) -> list[Leftover]:
     """Return what in the stores of these studies none of them refers to, by path.
 
-    Studies whose files differ by their ending alone share a store: name all that use it.
+    Studies whose files differ by their ending alone share a store: name all that use it. What one study names of
+    another's, such as a student as its base, stays too.
 
     Raises:
         StoreError: A run works there.
         VeneerError: A study cannot be read, or an artefact that it refers to is damaged.
     """
-    kept: dict[Path, set[Path]] = {}
+    roots: set[Path] = set()
+    kept: set[Path] = set()
     for file in study_files:
-        store = pipeline.store_of(file)
-        kept.setdefault(store.root, set()).update(_kept(load(file), store))
-    for root in kept:
+        study, store = load(file), pipeline.store_of(file)
+        roots.add(store.root)
+        kept.update(_kept(study, store))
+        for named in belongings.of(study).paths.values():
+            kept.update((named.resolve(), *named.resolve().parents))
+    for root in roots:
         _refuse_at_work(root)
-    found = [path for root, keep in kept.items() for path in _there(root) if path not in keep]
+    found = [path for root in roots for path in _there(root) if path not in kept]
     return [Leftover(path=path, size=_size(path)) for path in sorted(found)]
 
 
-def remove(found: Iterable[Leftover]) -> None:
-    """Remove what was found; a folder that is half gone is no artefact any more."""
+def remove(study_files: Sequence[Path], found: Iterable[Leftover]) -> None:
+    """Remove what was found and is still left over; a folder that is half gone is no artefact any more.
+
+    Raises:
+        StoreError: A run has begun to work there since.
+        VeneerError: As `leftovers` does.
+    """
+    still = {one.path for one in leftovers(study_files)}
     for one in found:
-        if one.path.is_dir():
+        if one.path not in still:
+            continue
+        if one.path.is_dir() and not one.path.is_symlink():
             gone = one.path.with_name(f".{one.path.name.removeprefix('.').removesuffix('.old')}.old")
             one.path.rename(gone)
             shutil.rmtree(gone)

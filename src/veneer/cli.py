@@ -274,7 +274,7 @@ def clean(
         for line in printed_sharing.leftovers(found):
             screen.print(line, markup=False)
         if found and (yes or typer.confirm("Remove them?")):
-            cleaning.remove(found)
+            cleaning.remove(study_files, found)
             screen.print("Removed.")
 
 

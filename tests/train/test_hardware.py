@@ -116,7 +116,7 @@ def logged(folder: Path, steps: int) -> tuple[list[dict[str, Any]], dict[str, An
     """Log a few steps; return the lines and `hardware.json`."""
     learner = made(folder)
     log = Log(folder=folder / "log", learner=learner, shape=shape_of(learner))
-    log.open("tiny", 3)
+    log.open("tiny", 3, 80)
     for number in range(steps):
         row = {"step": 4 + number, "tokens": 100 + 20 * number, "lr": 0.01, "loss": 3.5}
         log.stepped(row, [12, 8], 9, 1000)
@@ -135,6 +135,17 @@ def test_the_log_has_a_line_now_and_then(tmp_path: Path) -> None:
     assert (lines[1]["step"], lines[1]["tokens"]) == (4, 100)
     assert lines[1]["tokens_per_s"] > 0
     assert lines[1]["seconds_left"] >= 0
+
+
+def test_replay_takes_time_and_is_no_progress(tmp_path: Path) -> None:
+    learner = made(tmp_path)
+    log = Log(folder=tmp_path / "log", learner=learner, shape=shape_of(learner))
+    log.open("tiny", 3, 80)
+    log.began -= 100
+    log.stepped({"step": 4, "tokens": 100, "lr": 0.01, "loss": 3.5}, [12, 8, 20], 29, 1000)
+    line = json.loads((tmp_path / "log" / "log.jsonl").read_text().splitlines()[-1])
+    assert line["tokens_per_s"] == pytest.approx(0.4, rel=0.05)
+    assert line["seconds_left"] == pytest.approx(100 * 900 / 20, rel=0.05)
 
 
 def test_a_run_that_goes_on_adds_to_its_log(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 import pytest
 import torch
 from torch import nn
-from transformers import GPT2Config, GPT2LMHeadModel
+from torch.nn import functional
+from transformers import GPT2Config, GPT2LMHeadModel, Llama4ForCausalLM, Llama4TextConfig
 from transformers.activations import NewGELUActivation
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
@@ -28,6 +29,18 @@ def test_padded_rows_lie_one_below_the_other() -> None:
     inputs, places, targets, _ = tensors_of(ROWS, packing=False, device="cpu")
     assert inputs.tolist() == [[4, 5, 6], [7, 8, 0]]
     assert (places.tolist(), targets.tolist()) == ([1, 3], [6, 8])
+
+
+def test_a_model_that_hides_its_body_is_trained_on_what_it_says() -> None:
+    config = Llama4TextConfig(
+        vocab_size=60, hidden_size=32, intermediate_size=48, intermediate_size_mlp=48, num_hidden_layers=1,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=8, num_local_experts=2, pad_token_id=0,
+    )  # fmt: skip
+    model = Llama4ForCausalLM(config)
+    scored = Scored(model, PACKED.model_copy(update={"packing": False}), eager=False)
+    ids = torch.tensor([[4, 5, 6]])
+    wanted = functional.cross_entropy(model(input_ids=ids).logits[0, :-1], ids[0, 1:], reduction="sum")
+    torch.testing.assert_close(scored(ids, torch.arange(2), ids[0, 1:], [3]), wanted)
 
 
 def test_gpt2_s_activation_is_computed_in_one_go_and_is_the_same_function() -> None:

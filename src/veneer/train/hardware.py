@@ -114,12 +114,22 @@ class Log:
     of: str = ""
     """Which training this is: a student of one name is trained anew where the recipe changes."""
     began: float = field(default_factory=time.perf_counter)
+    before: int = 0
+    """Tokens of the run that were done when this session of it began."""
     tokens: int = 0
+    """Of this session, with replay."""
     operations: float = 0.0
     said: float = float("-inf")
 
-    def open(self, name: str, step: int) -> None:
-        """Begin: trackers are told the run's name."""
+    def open(self, name: str, step: int, before: int) -> None:
+        """Begin: trackers are told the run's name.
+
+        Args:
+            name: The run's.
+            step: Steps that are done.
+            before: Tokens of the run that are done, without replay.
+        """
+        self.before = before
         if self.learner.hardware.trackers:
             self.learner.accelerator.init_trackers(name)
         self._write({"event": "began", "step": step, "of": self.of})
@@ -132,7 +142,7 @@ class Log:
             row: The step's tokens, rate and loss.
             lengths: Tokens of its documents.
             learned: Tokens that were learned.
-            total: Tokens of the whole run.
+            total: Tokens of the whole run, without replay, as the step's are.
         """
         self.tokens += sum(lengths)
         self.operations += self.shape.operations(lengths, learned)
@@ -142,14 +152,14 @@ class Log:
         if now - self.said < EVERY:
             return
         self.said = now
-        speed = self.tokens / (now - self.began)
+        passed = now - self.began
         self._write(
             {
                 "event": "step",
                 **row,
-                "tokens_per_s": round(speed, 1),
+                "tokens_per_s": round(self.tokens / passed, 1),
                 "share_of_matmul_peak": round(self.utilisation(now), 4),
-                "seconds_left": round((total - row["tokens"]) / speed),
+                "seconds_left": round(passed * (total - row["tokens"]) / (row["tokens"] - self.before)),
             }
         )
 

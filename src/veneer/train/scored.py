@@ -94,6 +94,8 @@ def bare_of(model: Any) -> Any:
 @torch.no_grad()
 def _has_plain_head(model: Any) -> bool:
     """Return whether logits are just the output layer over the last hidden state (some models scale or cap them)."""
+    if model.base_model is model:
+        return False  # Some (Llama 4) name a body that they have not.
     training = model.training
     model.eval()
     ids = torch.arange(8, device=model.device)[None] % model.config.get_text_config().vocab_size

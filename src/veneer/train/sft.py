@@ -108,7 +108,7 @@ def fit(learner: Learner, course: Course, run: Run, folder: Path, log: Log) -> l
         restore(learner, state[0])
     vocabulary = learner.model.config.get_text_config().vocab_size
     text = replay.stream(run.pretraining, learner.tokenizer, run.rung.seed) if run.pretraining else None
-    log.open(run.rung.name, len(losses))
+    log.open(run.rung.name, len(losses), losses[-1]["tokens"] if losses else 0)
     saved = time.monotonic()
     for number, rows, rate in _plan(course, run):
         # Drawn for steps that are done as well, so that a run that goes on sees the text that it would have seen.

@@ -56,6 +56,18 @@ def test_who_holds_a_lease_can_be_seen(tmp_path: Path) -> None:
     assert not found.expired
 
 
+def test_nobody_is_said_to_hold_what_a_process_held_that_was_killed_here(tmp_path: Path) -> None:
+    process = started(tmp_path / "a.lease")
+    assert lease.holder(tmp_path / "a.lease")
+    kill(process)
+    assert lease.holder(tmp_path / "a.lease") is None
+
+
+def test_of_another_machine_nobody_knows_here_which_processes_are_gone(tmp_path: Path) -> None:
+    kill(started(tmp_path / "a.lease", host="node7"))
+    assert lease.holder(tmp_path / "a.lease")
+
+
 def test_the_lease_of_a_process_that_was_killed_here_is_free_at_once(tmp_path: Path) -> None:
     kill(started(tmp_path / "a.lease"))
     with lease.held(tmp_path / "a.lease", patience=1) as ours:

@@ -154,6 +154,21 @@ def test_what_another_run_makes_is_left_to_it_and_so_is_what_shares_its_line(
     assert isinstance(store.attempt(order(line="trunk")), Artefact)
 
 
+def lose_the_lease(path: Path, folder: Path) -> None:
+    """Make something while another run takes the lease over, as after a night in which this machine slept."""
+    (folder / "half.txt").write_text("half")
+    path.write_text(path.read_text().replace("pid=", "pid=1").replace("host=", "host=other-"))
+
+
+def test_what_another_run_has_taken_over_is_not_finished_by_this_one(tmp_path: Path) -> None:
+    store = Store(root=tmp_path / "store")
+    [path] = store._leases(order(MAKE))
+    with pytest.raises(StoreError, match="this run's lease was lost"):
+        store.build(order(partial(lose_the_lease, path)))
+    assert store.find(order(MAKE)) is None
+    assert store.is_begun(order(MAKE))
+
+
 def test_what_another_run_has_renewed_is_not_asked_again(tmp_path: Path) -> None:
     store = Store(root=tmp_path)
     first = store.build(order(partial(ask_all, {"a"})))

@@ -8,9 +8,10 @@ network file systems have.
 
 import os
 import signal
+import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -25,6 +26,12 @@ LEASE = 90.0
 PATIENCE = 1.0
 """Seconds that one try waits."""
 POLL = 0.1
+FIRST = "effffffc"
+"""Linux's name for the numbers that processes have outside of containers."""
+_LOST = (
+    "this run's lease was lost: the machine slept, or the folder could not be reached. What is half-made is kept: run "
+    "again."
+)
 
 
 class Busy(Enum):
@@ -90,23 +97,51 @@ def _taken(lock: SoftFileLease, path: Path, patience: float) -> bool:
     return False
 
 
+def sure(paths: Iterable[Path]) -> None:
+    """Raise unless this process still holds leases that it has taken: renewal tells of a loss up to a minute late.
+
+    Raises:
+        StoreError: Another run has taken one over.
+    """
+    for path in paths:
+        lock = SoftFileLease(path, lease_duration=LEASE)
+        if not lock.is_lock_held_by_us:
+            time.sleep(POLL)  # Whoever looks whether a lease is to be had may put it aside for a moment.
+            if not lock.is_lock_held_by_us:
+                raise StoreError(f"{path}: {_LOST}")
+
+
 def holder(path: Path) -> Holder | None:
-    """Return who holds a lease; None if nobody does."""
+    """Return who holds a lease; None if nobody does, or its holder's process is gone as far as can be seen here."""
     try:
         renewed = path.stat().st_mtime
     except FileNotFoundError:
         return None
     owner = SoftFileLease(path, lease_duration=LEASE).owner
-    # Where processes have names of their own (containers), the host's name is followed by which names those are.
-    return owner and Holder(
+    if owner is None or _is_gone(owner.hostname, owner.pid):
+        return None
+    # Where processes have numbers of their own (containers), the host's name is followed by which numbers those are.
+    return Holder(
         host=owner.hostname.partition("?")[0], process=owner.pid, age=max(0.0, time.time() - renewed)
     )
 
 
+def _is_gone(host: str, process: int) -> bool:
+    """Return whether a process was on this machine, and has ended."""
+    numbers = Path("/proc/self/ns/pid")
+    found = f"{numbers.stat().st_ino:x}" if numbers.exists() else FIRST
+    if host != socket.gethostname() + ("" if found == FIRST else f"?pidns-{found}"):
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # It is another user's.
+    return False
+
+
 def _end(loss: LeaseCompromise) -> None:
-    sys.stderr.write(
-        f"veneer: {loss.lock_file}: this run's lease was lost ({loss.reason}): the machine slept, or the folder could "
-        "not be reached. What is half-made is kept: run again.\n"
-    )
+    sys.stderr.write(f"veneer: {loss.lock_file}: {_LOST}\n")
     sys.stderr.flush()
     os.kill(os.getpid(), signal.SIGTERM)

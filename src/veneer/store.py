@@ -122,7 +122,9 @@ class Store:
                 return found
             partial.mkdir(parents=True, exist_ok=True)
             order.make(partial)
+            lease.sure(self._leases(order))
             _seal(partial, order)
+            lease.sure(self._leases(order))
             os.replace(partial, final)
             sync(final.parent)
         found = self.find(order)
@@ -156,7 +158,9 @@ class Store:
             if lacking.names(fresh) == lacking.names(final):
                 shutil.rmtree(fresh)
                 return found
+            lease.sure(self._leases(order))
             _seal(fresh, order)
+            lease.sure(self._leases(order))
             final.rename(old)
             fresh.rename(final)
             sync(final.parent)
@@ -221,11 +225,8 @@ def digest(path: Path) -> str:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return a folder's files, sorted, but none that is hidden or lies in a hidden folder.
-
-    A checkpoint that was cloned has `.git` in it, one that was downloaded `.cache`: no part of the model, other with
-    each download, and perhaps with a token in them.
-    """
+    """Return a folder's files, sorted, but none that is hidden or lies in a hidden folder."""
+    # A model that was cloned has `.git` in it, one that was downloaded `.cache`: other each time, and maybe a token.
     return sorted(
         file
         for file in folder.rglob("*")

@@ -1,6 +1,7 @@
 """What a cell needs is met as far as a machine can; what weights take is told by their files."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,23 @@ def test_the_gpus_that_this_process_may_see_are_those_of_this_machine(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-7")
     assert gpus() == ["3", "GPU-7"]
     assert here(4).gpus == 2
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert gpus() == []
+
+
+@pytest.mark.parametrize(
+    ("said", "seen"),
+    [("", []), ("-1", []), ("NoDevFiles", []), ("0,-1,1", ["0"]), ("MIG-4/1/0", ["MIG-4/1/0"])],
+)
+def test_gpus_are_hidden_as_cuda_hides_them(
+    said: str, seen: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
+    assert gpus() == seen
+
+
+def test_a_process_that_is_bound_to_one_core_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3})
+    assert here().cpus == 1
+    assert here(4).cpus == 4
 
 
 def test_this_machine_has_memory() -> None:

@@ -1,6 +1,5 @@
 """The command line: parse, call, print; no logic."""
 
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -73,13 +72,14 @@ def pocket(
 ) -> None:
     """Write the built-in study: a world, and a teacher and bases trained from nothing on it."""
     with _errors_explained():
+        from veneer.needs import cores
         from veneer.pocket import study as built_in
 
         written = built_in.write(
             folder,
             seed=seed,
             size=built_in.Size(size),
-            workers=workers or os.cpu_count() or 1,
+            workers=workers or cores(),
             progress=screen.print,
         )
         screen.print(f"Written: {written}. Next: veneer run {written}")

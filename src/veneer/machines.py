@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from veneer import needs
 from veneer.errors import StudyError
 
 
@@ -60,8 +61,6 @@ def here(threads: int) -> Machine:
         threads: Of the processor, that one training takes.
     """
     # Imports torch, which a plan for another machine can do without.
-    import os
-
     import torch
 
     from veneer.train.hardware import matmul_peak
@@ -71,7 +70,7 @@ def here(threads: int) -> Machine:
         memory = torch.cuda.get_device_properties(0).total_memory
     else:
         name, device = f"this processor, {threads} thread{'s' if threads > 1 else ''}", "cpu"
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        memory = needs.memory()
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

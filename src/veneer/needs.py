@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 WIDTHS = {"bfloat16": 2, "float16": 2}
@@ -46,13 +48,23 @@ def here(cpus: int | None = None) -> Needs:
     Args:
         cpus: As many of its cores as may be used; all by default.
     """
-    return Needs(cpus=cpus or os.cpu_count() or 1, gpus=len(gpus()), memory=_memory())
+    return Needs(cpus=cpus or cores(), gpus=len(gpus()), memory=memory())
+
+
+def cores() -> int:
+    """Return how many cores this process may use: the machine's, or what its job or container was given of them."""
+    given = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = Path("/sys/fs/cgroup/cpu.max")
+    share, _, period = limit.read_text().strip().partition(" ") if limit.is_file() else ("max", "", "")
+    return max(1, min(given, int(share) // int(period))) if share.isdigit() else given
 
 
 def gpus() -> list[str]:
     """Return the names of this machine's GPUs for CUDA_VISIBLE_DEVICES: what it holds already, or their numbers."""
     if (held := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [name.strip() for name in held.split(",") if name.strip()]
+        names = [name.strip() for name in held.split(",")]
+        # As CUDA reads it: what follows a name that is none is not seen. `-1` and Slurm's `NoDevFiles` hide all.
+        return [*takewhile(re.compile(r"\d+|(GPU|MIG)-.+").fullmatch, names)]
     # Counted without torch, which takes seconds to load and would take memory on each. In a container the first is
     # what it may use.
     found = [*Path("/dev").glob("nvidia[0-9]*")] or [*Path("/proc/driver/nvidia/gpus").glob("*")]
@@ -73,7 +85,7 @@ def weights_of(checkpoint: Path) -> int:
     return sum(file.stat().st_size for file in files) // WIDTHS.get(name, 4)
 
 
-def _memory() -> int:
+def memory() -> int:
     """Return the bytes of memory that processes here may hold together: the machine's, or what its container allows."""
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = Path("/sys/fs/cgroup/memory.max")

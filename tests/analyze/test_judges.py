@@ -202,9 +202,20 @@ def test_a_canary_that_is_decided_otherwise_tells_of_a_changed_judge() -> None:
 
 
 def test_comparisons_of_two_students_are_in_no_win_rate_and_that_is_said() -> None:
-    of_two = judge([said(0, "a", "b"), said(1, "a", "teacher")], "gpt")
+    pairs = [("a", "b"), ("b", "a"), ("a", "teacher"), ("teacher", "a")]
+    of_two = judge([said(place, *pair) for place, pair in enumerate(pairs)], "gpt")
     (note,) = panel.notes_of([of_two], TEACHER)
-    assert note.startswith("Comparisons of two students by gpt (1) stand in no win rate")
+    assert note.startswith("Comparisons of two students by gpt (2) stand in no win rate")
+
+
+def test_two_contestants_that_were_shown_in_one_order_alone_are_told_of() -> None:
+    fixed = [said(place, "teacher", "a") for place in range(3)]
+    mixed = [said(0, "teacher", "b"), said(1, "b", "teacher")]
+    (note,) = panel.notes_of([judge([*fixed, *mixed], "gpt")], TEACHER)
+    assert note.startswith(
+        "3 of 5 comparisons by gpt are of two contestants of whom the same one always came first"
+    )
+    assert panel.notes_of([judge(fixed, kind="likelihood")], TEACHER) == []
 
 
 def test_a_family_is_the_judge_itself_what_was_made_from_it_and_what_shares_its_maker(tmp_path: Path) -> None:

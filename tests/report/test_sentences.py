@@ -44,6 +44,17 @@ def test_a_student_that_fell_behind_its_base_is_said_to(study: Row) -> None:
     assert "of the capability gap: it fell behind its base." in plain(headline(read(study))[2])
 
 
+def test_a_gap_on_all_items_that_is_undefined_is_said_to_be(study: Row) -> None:
+    changed = copy.deepcopy(study)
+    for row in changed["veneer"]:
+        row["capability_gap_closed"] = {"undefined": "nobody knows what the data supports", "n": 0}
+    for row in changed["gap_closed"]:
+        row["gap_closed"] = {"undefined": "the teacher does not measurably beat the base", "n": 40}
+    said = " ".join(map(plain, headline(read(changed))))
+    assert "closed on all items of" in said
+    assert "(the teacher does not measurably beat the base)" in said
+
+
 def test_each_claim_stands_with_its_own_verdict(study: Row, audit: Row) -> None:
     for answers in (study, audit):
         said = re.findall(rf"^  (\d) ({'|'.join(VERDICTS)})\b", verdict(answers), re.MULTILINE)

@@ -39,7 +39,7 @@ from veneer.store import Order
 from veneer.study import AnalyzeSpec, Study
 from veneer.study_judges import RecordedJudgeSpec
 
-VERSION = 23
+VERSION = 24
 ANSWERS, WRONG, AGREEMENT = "answers.json", "confident_wrong.jsonl", "agreement.json"
 DIGITS = 9
 """Numbers are written to so many digits after the point: beyond them lies the rounding of sums."""

@@ -1,5 +1,6 @@
 """Who judges in a study: every judge and crowd of raters, what it said, its kin among the contestants, its canaries."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +79,19 @@ def _family(study: Study, contestants: Sequence[Contestant], spec: ComparingSpec
     return frozenset(found | again)
 
 
+def _in_one_order(judge: Judge) -> int:
+    """Return how many comparisons are of two contestants of whom the same one always came first.
+
+    A place means something only to who is shown two completions, one after the other.
+    """
+    if judge.kind not in ("model", "recorded", "people"):
+        return 0
+    firsts: dict[frozenset[str], Counter[str]] = {}
+    for one in judge.comparisons:
+        firsts.setdefault(frozenset((one.first, one.second)), Counter())[one.first] += 1
+    return sum(met.total() for met in firsts.values() if len(met) == 1)
+
+
 def canaries_of(told: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the canaries beside all pairs say of a judge.
 
@@ -114,6 +128,11 @@ def notes_of(judges: Sequence[Judge], opponents: Sequence[str]) -> list[str]:
             notes.append(
                 f"Comparisons of two students by {judge.name} ({apart:,}) stand in no win rate: those are against the "
                 "teacher or a base."
+            )
+        if fixed := _in_one_order(judge):
+            notes.append(
+                f"{fixed:,} of {len(judge.comparisons):,} comparisons by {judge.name} are of two contestants of whom "
+                "the same one always came first: whether it likes a contestant or its place cannot be told there."
             )
         changed = canaries_of(told.get("canaries", {}))["changed"]
         if changed:

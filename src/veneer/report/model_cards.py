@@ -31,7 +31,9 @@ def write(data: Data, folder: Path) -> None:
 def card(data: Data, student: Row) -> str:
     """Return one student's card (the format is the hub's: hub-docs, `modelcard.md`)."""
     found = list(_measured(data, student))
-    head = {"tags": ["veneer"], "model-index": [{"name": student["name"], "results": _results(data, found)}]}
+    head: dict[str, Any] = {"tags": ["veneer"]}
+    if results := _results(data, found):
+        head["model-index"] = [{"name": student["name"], "results": results}]
     study = data["study"]
     level = f"{100 * study['level']:.3g} %"
     lines = [
@@ -82,7 +84,7 @@ def _measured(data: Data, student: Row) -> Iterator[Measured]:
 
 
 def _results(data: Data, found: list[Measured]) -> list[dict[str, Any]]:
-    """Return the results of a `model-index`, one for each data set; one that is empty would be refused."""
+    """Return the results of a `model-index`, one for each data set; one without metrics would be refused."""
     results: dict[str, dict[str, Any]] = {}
     for task, dataset, kind, name, shown in found:
         number = shown.number

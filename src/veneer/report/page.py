@@ -7,7 +7,7 @@ from pathlib import Path
 from veneer import store
 from veneer.store import Artefact, Order
 
-VERSION = 14
+VERSION = 15
 ANSWERS = "answers.json"
 WRONG = "confident_wrong.jsonl"
 TEMPLATES = Path(__file__).with_name("templates")

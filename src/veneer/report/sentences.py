@@ -120,10 +120,14 @@ def _on_all_items(data: Data, rows: Sequence[Row]) -> list[Sentence]:
             (pick.who(data, row), pick.gap_row(data, row["student"], benchmark["name"], "all"))
             for row in rows
         ]
-        known = [(who, gap["gap_closed"]) for who, gap in gaps if gap and _is_estimate(gap["gap_closed"])]
-        if known:
-            of = f" of the gap to {data['study']['teacher']}."
-            found.append((f"On all items of {benchmark['name']}, ", *_listing(known, " closed "), of))
+        pairs = [(who, gap["gap_closed"]) for who, gap in gaps if gap]
+        of = f" of the gap to {data['study']['teacher']}"
+        if any(_is_estimate(closed) for _, closed in pairs):
+            found.append((f"On all items of {benchmark['name']}, ", *_listing(pairs, " closed "), f"{of}."))
+        elif pairs:
+            found.append(
+                (f"The share{of} closed on all items of {benchmark['name']}: ", *_listing(pairs), ".")
+            )
     return found
 
 

@@ -80,7 +80,8 @@ class RecipeSpec(Closed):
     """Examples of which one exchange is longer than a row are left out. More than this share of an amount's tokens is
     an error: the student would not have learned its amount."""
     holdout_tokens: MaybeTokens = 20_000
-    """Imitation data beyond the largest amount on which the loss is measured; what there is of it, at most this."""
+    """The loss is measured on the source's last examples, as few as have so many tokens; an amount that reaches into
+    them has no held-out loss."""
 
     def rows_per_step(self, longest: int) -> int:
         """Return the blocks, or without packing the conversations, of one optimizer step.

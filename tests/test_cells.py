@@ -231,3 +231,19 @@ def test_what_another_run_is_at_is_looked_at_again_behind_the_others(tmp_path: P
         results = hands.run(cells, ended.append)
     assert results == ["0-busy, 1-free", "0-busy"]
     assert ended == ["free", "busy"]
+
+
+def look_for(file: Path, seconds: float) -> str | Busy:
+    """Come back busy until the file is there, or after many tries without it."""
+    time.sleep(seconds)
+    tries = file.with_name(f"{seconds}")
+    tries.write_text("x" + (tries.read_text() if tries.exists() else ""))
+    return "there" if file.exists() else Busy.BUSY if tries.stat().st_size < 20 else "never came"
+
+
+def test_what_another_run_is_at_takes_no_room_from_a_cell_that_waits_for_all_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "made"
+    busy = [Cell(name=f"{each}", work=partial(look_for, file, each)) for each in (0.1, 0.15)]
+    large = Cell(name="large", work=file.touch, needs=Needs(cpus=2))
+    with crew(2) as hands:
+        assert hands.run([*busy, large], lambda _: None) == ["there", "there", None]

@@ -80,7 +80,7 @@ class Crew:
 
         A cell that fails with a `VeneerError`, or whose process dies, does not stop the others; when all have ended,
         the failures are raised together. Any other exception is a bug: it stops the crew at once. A cell that returns
-        `Busy.BUSY` is put behind the others and run again.
+        `Busy.BUSY` is run again when no other waits for room.
 
         Args:
             cells: The work; names are for progress and errors.
@@ -98,10 +98,17 @@ class Crew:
         rows: dict[Needs, deque[int]] = {}
         for index in sorted(first):
             rows.setdefault(cells[index].needs, deque()).append(index)
+        again: list[int] = []
         ended: Ended = queue.SimpleQueue()
         left, told = len(cells), time.monotonic()
         while left:
             self._begin(cells, rows, ended)
+            # Looked at while others wait for room, what another run is at would take their room again and again.
+            if again and not any(row for needs, row in rows.items() if not needs.home):
+                for index in again:
+                    rows.setdefault(cells[index].needs, deque()).append(index)
+                again.clear()
+                self._begin(cells, rows, ended)
             # A timeout, so that Ctrl-C is heard between the waits on every platform.
             arrived = _arrived(ended, TICK)
             if time.monotonic() - told >= TICK or not arrived:
@@ -113,7 +120,7 @@ class Crew:
                 try:
                     results[index] = future.result()
                     if results[index] is Busy.BUSY:
-                        rows.setdefault(cell.needs, deque()).append(index)
+                        again.append(index)
                         continue
                 except VeneerError as error:
                     failures.append(f"{cell.name}: {error}")

@@ -56,6 +56,11 @@ def test_a_machine_with_another_veneer_is_told_so(tmp_path: Path) -> None:
     assert cells_ray._strange(tmp_path / "probe") == ""
 
 
+def test_a_loss_without_words_is_told_by_its_kind() -> None:
+    assert cells_ray._last_line(ConnectionError("a\nb\n")) == "b"
+    assert cells_ray._last_line(ConnectionError()) == "ConnectionError"
+
+
 def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(CellsError, match=r"pip install 'veneer\[ray\]'"), cluster(tmp_path):

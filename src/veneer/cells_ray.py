@@ -302,4 +302,4 @@ def _settle(outer: Future[Any], inner: Future[Any]) -> None:
 
 
 def _last_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[-1]
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

@@ -11,7 +11,7 @@ import huggingface_hub
 import pytest
 
 from tests.conftest import veneer
-from veneer import fetch, rows
+from veneer import absent, fetch, rows
 from veneer.errors import DataError, StoreError, StudyError
 from veneer.store import digest
 from veneer.study import load
@@ -108,6 +108,17 @@ def test_a_study_of_local_files_says_that_they_were_copied(written_study: Path, 
     assert ours.teacher.checkpoint
     assert theirs.teacher.checkpoint
     assert digest(ours.teacher.checkpoint) == digest(theirs.teacher.checkpoint)
+
+
+def test_a_model_whose_weights_an_export_left_out_stays_the_same_model(study: Path, tmp_path: Path) -> None:
+    folder = study.parent / "base"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / absent.NOTE).write_text(absent.text({"model.safetensors": {"bytes": 1, "sha256": 64 * "0"}}))
+    study.write_text(STUDY.replace(f'"hub:org/small@{REVISION}"', "base"))
+    moved = load(fetch.fetch(study, tmp_path / "bundle", lambda _: None)).bases["base"].checkpoint
+    assert moved
+    assert digest(moved) == digest(folder)
 
 
 def test_a_source_on_the_hub_becomes_a_file(

@@ -7,6 +7,7 @@ import shutil
 import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -150,6 +151,15 @@ def test_an_unfinished_study_is_not_exported(written_study: Path, tmp_path: Path
     assert not (tmp_path / "study.tar").exists()
 
 
+def test_an_export_for_which_there_is_no_room_leaves_nothing(
+    finished_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=9))
+    with pytest.raises(StoreError, match="has 9 bytes free"):
+        parcel.pack(finished_study / "study.yaml", tmp_path / "study.tar", checkpoints=False)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_is_written_over(export: Path, finished_study: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="exists already"):
         parcel.pack(finished_study / "study.yaml", export)
@@ -191,7 +201,21 @@ def test_a_small_export_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["/etc/x", "../x", "a/../../x", "a//b", "./a", "a\\b", "a\nb", "study.yaml/x", ".", ""]
+    "name",
+    [
+        "/etc/x",
+        "../x",
+        "a/../../x",
+        "a//b",
+        "./a",
+        "a\\b",
+        "a\nb",
+        "study.yaml/x",
+        ".",
+        "",
+        "a" * 300,
+        "a/" * 900 + "a",
+    ],
 )
 def test_names_that_lead_elsewhere_are_refused(name: str, tmp_path: Path) -> None:
     file = sealed(tmp_path / "a.tar", {"study.yaml": CONTENT, name: b"1"})

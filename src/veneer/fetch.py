@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from veneer import belongings, pipeline, rows, store
+from veneer import absent, belongings, pipeline, rows, store
 from veneer.errors import DataError, StoreError, StudyError
 from veneer.study import Study, load
 from veneer.study_data import HubSpec, SourceSpec
@@ -142,6 +142,8 @@ def _copy(path: Path, place: Path) -> None:
         there = place / name if name else place
         there.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, there)
+    if gone := absent.of(path):
+        store.write_text(place / absent.NOTE, absent.text(gone))
 
 
 def _sums(folder: Path) -> Iterator[str]:

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -29,6 +29,8 @@ MANIFEST = "MANIFEST.json"
 MOST = 1 << 28
 """Bytes that a manifest may have."""
 CHUNK = 1 << 20
+LONGEST = 240
+"""Bytes that a name may have: file systems take 255, and some are lengthened while they are written."""
 
 
 class Listed(Closed):
@@ -78,7 +80,7 @@ def pack(study_file: Path, file: Path, *, checkpoints: bool = True) -> Parcel:
 
     Raises:
         StoreError: The file exists already.
-        StudyError: The study is not finished.
+        StudyError: The study is not finished, or a file of it has a name that is none elsewhere.
     """
     if file.exists():
         raise StoreError(f"{file}: exists already; name a file that does not, or remove it.")
@@ -95,14 +97,20 @@ def pack(study_file: Path, file: Path, *, checkpoints: bool = True) -> Parcel:
     members += _members(f"{study_file.stem}/report", kept.root.parent / "report", weights=True)
     if (cast := votes.path_of(kept.root.parent)).exists():
         members.append((f"{study_file.stem}/{votes.FOLDER}/{votes.FILE}", votes.nameless(cast)))
+    if odd := [name for name, _ in members if not _is_name(name)]:
+        raise StudyError(f"{odd[0]!r}: no folder elsewhere could hold a file of this name. Rename the file.")
     listed = {name: _listed(content) for name, content in members}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _room(sum(one.bytes for one in listed.values()), file.absolute().parent)
     manifest = Manifest(veneer=metadata.version("veneer"), study=study_file.name, files=listed)
     writing = file.with_name(f".{file.name}.writing")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(writing, "w", format=tarfile.PAX_FORMAT) as archive:
-        for name, content in [(MANIFEST, manifest.model_dump_json(indent=1).encode()), *members]:
-            _add(archive, name, content)
-    os.replace(writing, file)
+    try:
+        with tarfile.open(writing, "w", format=tarfile.PAX_FORMAT) as archive:
+            for name, content in [(MANIFEST, manifest.model_dump_json(indent=1).encode()), *members]:
+                _add(archive, name, content)
+        os.replace(writing, file)
+    finally:
+        writing.unlink(missing_ok=True)
     return Parcel(manifest=manifest, path=file, sha256=store.sha256(file).hex())
 
 
@@ -235,17 +243,32 @@ def _manifest(file: Path, archive: tarfile.TarFile, member: tarfile.TarInfo | No
 
 def _check(file: Path, manifest: Manifest, place: Path) -> None:
     """Raise if the files that a manifest names could lie elsewhere than in a folder of ours, or are too large."""
-    folders = {str(parent) for name in manifest.files for parent in PurePosixPath(name).parents}
-    for name in [*manifest.files, manifest.study]:
-        path = PurePosixPath(name)
-        odd = path.is_absolute() or str(path) != name or ".." in path.parts or not name.isprintable()
-        if odd or "\\" in name or name in folders or name == ".":
-            raise DataError(f"{file}: its {MANIFEST} names {name!r}, which is no file below a folder.")
+    names = [*manifest.files, manifest.study]
+    if wrong := [name for name in names if not _is_name(name)] or _within(manifest.files):
+        raise DataError(f"{file}: its {MANIFEST} names {wrong[0][:99]!r}, which is no file below a folder.")
     if manifest.study not in manifest.files or "/" in manifest.study:
         raise DataError(f"{file}: its study file {manifest.study!r} is not among its files.")
     size = sum(one.bytes for one in manifest.files.values())
     if size > file.stat().st_size:
         raise DataError(f"{file}: names {size:,} bytes and has {file.stat().st_size:,}. Have it sent again.")
+    _room(size, place)
+
+
+def _is_name(name: str) -> bool:
+    """Return whether a file below a folder may have this name, wherever that folder is."""
+    path = PurePosixPath(name)
+    plain = name.isprintable() and "\\" not in name and str(path) == name and name != "."
+    inside = not path.is_absolute() and ".." not in path.parts
+    return plain and inside and len(name) < 4 * LONGEST and all(len(p.encode()) < LONGEST for p in path.parts)
+
+
+def _within(names: Collection[str]) -> list[str]:
+    """Return the names that are of a file and of a folder too."""
+    folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
+    return [name for name in names if name in folders]
+
+
+def _room(size: int, place: Path) -> None:
     if size > (free := shutil.disk_usage(place).free):
         raise StoreError(f"{place}: has {free:,} bytes free, and {size:,} are wanted. Make room.")
 

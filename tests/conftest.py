@@ -10,6 +10,8 @@ from hypothesis import settings
 
 # Tests compare bytes with the processor's. Those of a GPU run where one is named: CUDA_VISIBLE_DEVICES=0 pytest -k gpu
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+# Nothing is asked of the hub.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("veneer", deadline=None)

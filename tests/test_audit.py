@@ -8,6 +8,8 @@ from veneer import audit
 from veneer.errors import StudyError
 from veneer.study import load
 
+NEWEST = audit.newest
+
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
@@ -16,6 +18,14 @@ def models(tmp_path: Path) -> Path:
     (tmp_path / "models" / "gpt.jsonl").write_text("")
     (tmp_path / "data").mkdir()
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What the hub tells of its data sets: nothing at first."""
+    known: dict[str, str] = {}
+    monkeypatch.setattr(audit, "newest", known.get)
+    return known
 
 
 def test_an_audit_is_a_study_that_loads(models: Path) -> None:
@@ -33,6 +43,42 @@ def test_an_audit_is_a_study_that_loads(models: Path) -> None:
     assert study.evaluate.bundle == models / "data"
     assert study.evaluate.prompts
     assert "differ by 14%" in written.read_text()
+
+
+DATA_SETS = (
+    "cais/mmlu", "google-research-datasets/nq_open", "truthfulqa/truthful_qa", "openai/gsm8k",
+    "openai/openai_humaneval", "google/IFEval", "allenai/real-toxicity-prompts",
+)  # fmt: skip
+
+
+def audit_from_the_hub(models: Path) -> Path:
+    place = models / "models"
+    return audit.write(
+        models / "new", str(place / "llama"), [str(place / "vicuna")], str(place / "gpt.jsonl"), bundle=None
+    )
+
+
+def test_an_audit_without_a_bundle_pins_each_task_to_what_the_hub_holds_today(
+    models: Path, hub: dict[str, str]
+) -> None:
+    hub.update({name: f"{place:040x}" for place, name in enumerate(DATA_SETS)})
+    study = load(audit_from_the_hub(models))
+    revisions = [spec.revision for spec in study.evaluate.benchmarks.values()]
+    assert revisions == [f"{place:040x}" for place in range(7)]
+    assert study.evaluate.benchmarks["knowledge"].limit == 4
+
+
+def test_an_audit_says_that_revisions_are_to_be_filled_in_where_the_hub_did_not_tell_all(
+    models: Path, hub: dict[str, str]
+) -> None:
+    hub.update(dict.fromkeys(DATA_SETS[:3], "0" * 40))
+    written = audit_from_the_hub(models)
+    assert "revision: '0" not in written.read_text()
+    assert "or a `revision` for each task: the hub did not answer" in written.read_text()
+
+
+def test_a_data_sets_newest_commit_is_none_where_the_hub_does_not_answer() -> None:
+    assert NEWEST("openai/gsm8k") is None
 
 
 def test_an_endpoint_elsewhere_gets_its_key_from_the_environment(models: Path) -> None:

@@ -19,6 +19,9 @@ ALLOWED = (
 )
 ON_HUB = re.compile(r"hub:[\w.-]+/[\w.-]+@[0-9a-f]{40}")
 ITEMS, SUBJECTS = 200, 57
+DATA = re.compile(r"\{AT ([\w./-]+)\}")
+"""Where the template takes the revision of a data set."""
+UNPINNED = "# bundle: FOLDER  # or a `revision` for each task: the hub did not answer when this was written"
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -32,8 +35,8 @@ def write(
         base: The model before imitation.
         students: The models that were made of it.
         teacher: Who was imitated. Every model is one of `ALLOWED`.
-        bundle: The folder that holds the benchmarks' data; without it they come from the hub, and the file says where a
-            revision is to be filled in.
+        bundle: The folder that holds the benchmarks' data; without it they come from the hub, as they stand there
+            today, and where the hub does not answer the file says that a revision is to be filled in.
         items: How many of each benchmark.
 
     Raises:
@@ -49,12 +52,15 @@ def write(
         f"  {name}: {{{source}, base: {names[0]}}}"
         for name, source in zip(names[1:-1], sources[1:-1], strict=True)
     ]
+    template = (files("veneer") / "prompts" / "new_audit.yaml").read_text(encoding="utf-8")
+    template, pinned = (DATA.sub("", template), False) if bundle else _pinned(template)
     where = (
         f"bundle: {_quoted(bundle.resolve())}"
         if bundle
-        else "# bundle: FOLDER  # or a `revision` for each task"
+        else "# bundle: FOLDER  # in place of the revisions: the benchmarks' data on this machine"
+        if pinned
+        else UNPINNED
     )
-    template = (files("veneer") / "prompts" / "new_audit.yaml").read_text(encoding="utf-8")
     text = (
         template.replace("{BASE}", f"{names[0]}: {{{sources[0]}}}")
         .replace("{STUDENTS}", "\n".join(made_of))
@@ -65,6 +71,24 @@ def write(
         .replace("{DETECTABLE}", f"{detectable(items):.0%}")
     )
     return _written(written, text)
+
+
+def _pinned(template: str) -> tuple[str, bool]:
+    """Return a template with the newest revision of each task's data, and whether the hub told them."""
+    found = {name: newest(name) for name in dict.fromkeys(DATA.findall(template))}
+    known = all(found.values())
+    return DATA.sub(lambda name: f", revision: '{found[name[1]]}'" if known else "", template), known
+
+
+def newest(name: str) -> str | None:
+    """Return the newest commit of a data set on the hub; None if the hub does not answer."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        # Of none of its files: its folder is called by the commit.
+        return Path(snapshot_download(name, repo_type="dataset", allow_patterns=[])).name
+    except (OSError, ValueError):
+        return None
 
 
 def blank(folder: Path) -> Path:

@@ -154,7 +154,11 @@ class RemoteModel:
             spent = journal.spent()
             raise BudgetError(
                 f"{self.name}: spend_cap is ${self.cap:,.2f}; ${spent.paid:,.4f} are spent"
-                + (f", ${spent.maybe:,.4f} may be (attempts that broke off, or are under way)" if spent.maybe else "")
+                + (
+                    f", ${spent.maybe:,.4f} may be (attempts that broke off, or are under way)"
+                    if spent.maybe
+                    else ""
+                )
                 + f", and the next request could pass it. {left:,} requests are left. All answers are kept. "
                 "Raise spend_cap and run again to go on."
             )

@@ -162,7 +162,11 @@ def test_numbers_that_a_table_made_fractions_name_their_rows_as_before(tmp_path:
     from pyarrow import parquet
 
     long = "1234567890" * 3 + "12345"
-    columns = [1.0, None, float("nan"), 2.5], [Decimal(7), Decimal("7.5"), None], [Decimal(long), None]
+    columns: list[list[Any]] = [
+        [1.0, None, float("nan"), 2.5],
+        [Decimal(7), Decimal("7.5"), None],
+        [Decimal(long), None],
+    ]
     for number, ids in enumerate(columns):
         path = tmp_path / f"{number}.parquet"
         said = ["x"] * len(ids)

@@ -21,6 +21,9 @@ MINUTE = 60.0
 """Seconds of a calibration, all bases together."""
 STATES = 2
 """States of a training that may lie on disk at once: its own and its trunk's."""
+KERNELS = 0.85
+"""GB that a process comes to hold on a processor, where torch keeps what it has compiled for the last 1,024 shapes of its
+products (oneDNN's cache): the built-in study's workers grow by so much within some ten students, and then no more."""
 FULL = 0.95
 """A device is full at this share of its memory: what runs it takes the rest."""
 
@@ -48,7 +51,8 @@ class Training:
         if not self.trials:
             return counted
         trial = self.trials[self.bases.index(plan)]
-        return max(counted + trial.process_gb, trial.peak_gb)
+        kernels = KERNELS if trial.process_gb else 0.0
+        return max(counted + trial.process_gb, trial.peak_gb) + kernels
 
     def fits(self, plan: BasePlan) -> bool:
         """Return whether one device holds a base's training."""

@@ -73,9 +73,9 @@ def voted(browser: httpx2.Client, seen: httpx2.Response) -> httpx2.Response:
     return browser.post(str(seen.url), data={**hidden(seen.text), "verdict": "first", "style": "second"})
 
 
-def preferences(study: Path) -> list[Row]:
+def preferences(study: Path, which: str = "preference") -> list[Row]:
     report = json.loads((study.with_suffix("") / "report" / "report.json").read_text())
-    return [row for row in report["preference"] if row["judge"] == "people"]
+    return [row for row in report[which] if row["judge"] == "people"]
 
 
 def notes(study: Path) -> list[str]:
@@ -120,7 +120,8 @@ def test_people_are_asked_a_server_is_killed_and_every_vote_is_in_the_report(stu
     assert sum(row["wins"] + row["losses"] for row in preferences(study)) == 7
     told = " ".join(notes(study))
     assert "2 people cast 7 votes, of which 7 count; " in told
-    assert "people called pupil better written than master" in told
+    assert {row["question"] for row in preferences(study, "asked_apart")} == {"style"}
+    assert sum(row["wins"] + row["losses"] for row in preferences(study, "asked_apart")) == 7
     assert "1 prompts and pairs could not be put before people" in told
     assert [row["reason"] for _, row in read_rows(artefact(study, "ballots") / "skipped.jsonl")]
 

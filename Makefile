@@ -17,8 +17,9 @@ study: install
 	$(BIN)/veneer pocket pocket/
 	$(BIN)/veneer run pocket/study.yaml
 
+# Two files of tests at a time.
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: install
 	$(BIN)/ruff check src tests benchmarks

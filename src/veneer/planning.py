@@ -22,8 +22,8 @@ MINUTE = 60.0
 STATES = 2
 """States of a training that may lie on disk at once: its own and its trunk's."""
 KERNELS = 0.85
-"""GB that a process comes to hold on a processor, where torch keeps what it has compiled for the last 1,024 shapes of its
-products (oneDNN's cache): the built-in study's workers grow by so much within some ten students, and then no more."""
+"""GB that a process comes to hold on a processor, where torch keeps what it has compiled for the last 1,024 shapes of
+its products (oneDNN's cache): workers of the built-in study grow by so much within some ten students, and no more."""
 FULL = 0.95
 """A device is full at this share of its memory: what runs it takes the rest."""
 

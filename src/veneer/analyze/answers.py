@@ -28,7 +28,7 @@ from veneer.analyze import (
     training,
     wrong,
 )
-from veneer.analyze.measure import Rung
+from veneer.analyze.measure import Rung, who
 from veneer.analyze.measures import Evidence, Measures, measures_of
 from veneer.benchmarks import items
 from veneer.benchmarks.benchmark import Benchmark
@@ -158,11 +158,7 @@ def _asked_apart(evidence: Evidence, found: Measures, spec: AnalyzeSpec) -> list
 
 def _veneer(rung: Rung, found: Measures, level: float) -> dict[str, Any]:
     return {
-        "student": rung.student,
-        "base": rung.base,
-        "source": rung.source,
-        "amount": rung.amount,
-        "replay": rung.replay,
+        **who(rung),
         "style_gap_closed": to_json(interval(found.styles.closed[rung.student], level)),
         "capability_gap_closed": to_json(interval(found.capability[rung.student], level)),
         "veneer": to_json(interval(found.veneer[rung.student], level)),

@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 
 from veneer.analyze.gap import NO_GAP, Book, gain_and_gap
-from veneer.analyze.measure import FEWEST, Measured, Rung, Sheet, Values, measured, pooled, pooled_by_source
+from veneer.analyze.measure import (
+    FEWEST,
+    Measured,
+    Rung,
+    Sheet,
+    Values,
+    measured,
+    pooled,
+    pooled_by_source,
+    who,
+)
 from veneer.analyze.scores import Table
 from veneer.stats import (
     Draws,
@@ -187,17 +197,6 @@ def subject_rows(book: Book, level: float) -> list[dict[str, Any]]:
 def headlines(book: Book) -> list[tuple[str, str]]:
     """Return every benchmark with the form that headlines use."""
     return [place for place, table in book.tables.items() if place[1] == table.benchmark.forms[0]]
-
-
-def who(rung: Rung) -> dict[str, Any]:
-    """Return what a row of the report says of its student."""
-    return {
-        "student": rung.student,
-        "base": rung.base,
-        "source": rung.source,
-        "amount": rung.amount,
-        "replay": rung.replay,
-    }
 
 
 def _with_p(rows: list[dict[str, Any]], tests: Sequence[Measure], level: float) -> list[dict[str, Any]]:

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from veneer.analyze.breakdown import who
 from veneer.analyze.gap import NO_GAP, book_of, gain_and_gap
-from veneer.analyze.measure import Rung
+from veneer.analyze.measure import Rung, who
 from veneer.analyze.reading import Places
 from veneer.analyze.scores import tables_of
 from veneer.benchmarks.benchmark import Benchmark

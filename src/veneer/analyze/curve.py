@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from veneer.analyze.breakdown import headlines, who
+from veneer.analyze.breakdown import headlines
 from veneer.analyze.gap import Book
-from veneer.analyze.measure import Measured, Rung, by_cluster, pooled
+from veneer.analyze.measure import Measured, Rung, by_cluster, pooled, who
 from veneer.analyze.nearness import REFERENCE, Nearness
 from veneer.analyze.scores import Table
 from veneer.stats import Draws, Floats, Undefined, interval, rng_of, to_json

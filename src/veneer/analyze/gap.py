@@ -17,6 +17,7 @@ from veneer.analyze.measure import (
     columns,
     measured,
     pooled,
+    who,
 )
 from veneer.analyze.scores import GRADINGS, Grading, Items, Table
 from veneer.analyze.support import Support
@@ -245,11 +246,7 @@ def rows_of(book: Book, level: float) -> list[dict[str, Any]]:
                     gain, gap = gain_and_gap(values, rung.base, rung.student, book.teacher)
                     rows.append(
                         {
-                            "student": rung.student,
-                            "base": rung.base,
-                            "source": rung.source,
-                            "amount": rung.amount,
-                            "replay": rung.replay,
+                            **who(rung),
                             "benchmark": name,
                             "form": form,
                             "grading": grading,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +56,17 @@ class Measured:
     n: tuple[int, ...]
     """Independent units behind each value."""
     missing: Mapping[str, str]
+
+
+def who(rung: Rung) -> dict[str, Any]:
+    """Return what a row of the report says of its student."""
+    return {
+        "student": rung.student,
+        "base": rung.base,
+        "source": rung.source,
+        "amount": rung.amount,
+        "replay": rung.replay,
+    }
 
 
 def rungs_of(contestants: Sequence[Contestant]) -> tuple[Rung, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from veneer.analyze import controlled
-from veneer.analyze.measure import Measured, Rung, Values, pooled_by_source
+from veneer.analyze.measure import Measured, Rung, Values, pooled_by_source, who
 from veneer.analyze.reading import Replies
 from veneer.analyze.votes import RESULTS, Votes, majority, members, rater_shift, rates, with_raters
 from veneer.stats import (
@@ -305,11 +305,7 @@ def rise_rows(preferences: Sequence[Preference], rungs: Sequence[Rung], level: f
                 {
                     "judge": preference.judge,
                     "kind": preference.kind,
-                    "student": rung.student,
-                    "base": rung.base,
-                    "source": rung.source,
-                    "amount": rung.amount,
-                    "replay": rung.replay,
+                    **who(rung),
                     "opponent": preference.opponent,
                     "rise": to_json(interval(raw, level)),
                     "rise_at_equal_style": to_json(interval(equal, level)),

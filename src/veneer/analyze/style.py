@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from veneer.analyze import distance, tone
-from veneer.analyze.measure import FEWEST, Measured, Rung, Sheet, Values, measured, pooled_by_source
+from veneer.analyze.measure import FEWEST, Measured, Rung, Sheet, Values, measured, pooled_by_source, who
 from veneer.analyze.reading import Asked
 from veneer.analyze.tone import Tones
 from veneer.records import SUMMED_UP
@@ -272,11 +272,7 @@ def closed_rows(styles: Styles, asked: Asked, rungs: Sequence[Rung], level: floa
     """Return the report's `style_gap_closed`."""
     return [
         {
-            "student": rung.student,
-            "base": rung.base,
-            "source": rung.source,
-            "amount": rung.amount,
-            "replay": rung.replay,
+            **who(rung),
             "distance": to_json(interval(styles.distance[rung.student], level)),
             "base_distance": to_json(interval(styles.distance[rung.base], level)),
             "ceiling_distance": to_json(interval(styles.distance[asked.again], level)),

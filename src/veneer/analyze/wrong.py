@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from veneer.analyze.measure import Rung, Sheet, measured, pooled_by_source
+from veneer.analyze.measure import Rung, Sheet, measured, pooled_by_source, who
 from veneer.analyze.reading import Asked, Reply
 from veneer.analyze.style import Styles
 from veneer.benchmarks.benchmark import Item
@@ -102,11 +102,7 @@ def share_rows(
     shares = pooled_by_source(measured([sheet]), rungs, rng=rng)
     return [
         {
-            "student": rung.student,
-            "base": rung.base,
-            "source": rung.source,
-            "amount": rung.amount,
-            "replay": rung.replay,
+            **who(rung),
             "checkable": len(checkable),
             "count": sum(row["student"] == rung.student for row in rows),
             "share": to_json(share_of(shares[rung.student], spec.level)),

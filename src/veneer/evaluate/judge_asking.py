@@ -1,8 +1,9 @@
 """How a judge that reads is asked: what it is shown of whom, its replies, and what they say of the canaries."""
 
 import hashlib
+import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,9 +124,19 @@ def replies(
     return {reply.prompt_id: reply for reply in found}
 
 
-def canary_row(canary_id: str, code: str, right: str, reply: Completion) -> Row:
-    """Return a row of `canaries.jsonl`."""
-    return {"canary_id": canary_id, "code": code, "right": right, "completion": to_row(reply)}
+def close(folder: Path, canaries: Iterable[tuple[str, str, str, Completion]]) -> None:
+    """Write the canaries beside an artefact's replies, and remove what was kept in case of an interruption.
+
+    Args:
+        folder: The artefact's.
+        canaries: Of each its id, the code of what was shown, the right verdict, and the reply.
+    """
+    rows: Iterator[Row] = (
+        {"canary_id": canary_id, "code": code, "right": right, "completion": to_row(reply)}
+        for canary_id, code, right, reply in canaries
+    )
+    store.write_rows(folder / CANARIES, rows)
+    shutil.rmtree(folder / PARTS, ignore_errors=True)
 
 
 def canary_verdicts(folder: Path, read: Callable[[Completion, str], str]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ Every pair of contestants has an artefact of its own, so that a new student brin
 The artefact of the judge's own name reads these into `comparisons.jsonl`, and sums up the judge in `judge.json`.
 """
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from typing import Literal
 from veneer import store
 from veneer.evaluate import judge_asking, judge_words
 from veneer.evaluate.judge import COMPARISONS, JUDGE, Pair, pairs
-from veneer.evaluate.judge_asking import CANARIES, PARTS, SERVED, Task
+from veneer.evaluate.judge_asking import SERVED, Task
 from veneer.models.model import ModelRef
 from veneer.records import Comparison, Completion, Contestant, Prompt, Verdict, from_row, to_row
 from veneer.store import Artefact, Order, Row
@@ -130,10 +129,10 @@ def _make_reviews(folder: Path, *, pair: Pair, every: Sequence[Pair], task: Task
     put = [*(one.put for one in shown if one.put), *alarm]
     of = judge_asking.replies(put, partial(_everything, every, task, orders), task, folder)
     store.write_rows(folder / REVIEWS, (_review_row(one, of) for one in shown))
-    store.write_rows(
-        folder / CANARIES,
+    judge_asking.close(
+        folder,
         (
-            judge_asking.canary_row(
+            (
                 canary.canary_id,
                 judge_words.code_of(canary.question, canary.first, canary.second),
                 canary.right,
@@ -142,7 +141,6 @@ def _make_reviews(folder: Path, *, pair: Pair, every: Sequence[Pair], task: Task
             for canary, prompt in zip(canaries, alarm, strict=True)
         ),
     )
-    shutil.rmtree(folder / PARTS, ignore_errors=True)
 
 
 def _review_row(one: Shown, replies: Mapping[str, Completion]) -> Row:

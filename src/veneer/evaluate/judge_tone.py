@@ -11,7 +11,6 @@ The artefact of the judge's own name reads these into `tones.jsonl`, `{contestan
 with null for no verdict, and sums up the judge in `judge.json`.
 """
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from typing import Any
 from veneer import store
 from veneer.evaluate import classify, judge_asking, judge_words
 from veneer.evaluate.judge import JUDGE, Side, sides
-from veneer.evaluate.judge_asking import CANARIES, PARTS, SERVED, Task
+from veneer.evaluate.judge_asking import SERVED, Task
 from veneer.models.model import ModelRef
 from veneer.records import Completion, Contestant, Prompt, from_row, to_row
 from veneer.store import Artefact, Order, Row
@@ -142,10 +141,10 @@ def _make_replies(folder: Path, *, side: Side, every: Sequence[Side], task: Task
     alarm = _alarm(side, task)[: len(canaries)]
     of = judge_asking.replies([*put, *alarm], partial(_everything, every, task), task, folder)
     store.write_rows(folder / HEARD, (_reply_row(one, of) for one in shown))
-    store.write_rows(
-        folder / CANARIES,
+    judge_asking.close(
+        folder,
         (
-            judge_asking.canary_row(
+            (
                 canary.canary_id,
                 judge_words.code_of(canary.question, canary.answer),
                 WORDS[canary.authoritative],
@@ -154,7 +153,6 @@ def _make_replies(folder: Path, *, side: Side, every: Sequence[Side], task: Task
             for canary, prompt in zip(canaries, alarm, strict=True)
         ),
     )
-    shutil.rmtree(folder / PARTS, ignore_errors=True)
 
 
 def _reply_row(one: Shown, replies: Mapping[str, Completion]) -> Row:

@@ -110,7 +110,7 @@ def at_once(spans: list[tuple[float, float]]) -> int:
         (Needs(memory=10**6), 1),
         (Needs(gpus=1), 1),
         (Needs(gpus=1, memory=10**6), 1),
-        (Needs(home=True), 2),
+        (Needs(home=True), 1),
     ],
     ids=str,
 )

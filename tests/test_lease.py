@@ -68,6 +68,15 @@ def test_of_another_machine_nobody_knows_here_which_processes_are_gone(tmp_path:
     assert lease.holder(tmp_path / "a.lease")
 
 
+def test_whether_another_machine_holds_a_lease_can_be_told(tmp_path: Path) -> None:
+    here, there = tmp_path / "here.lease", tmp_path / "there.lease"
+    processes = started(here), started(there, host="node7")
+    found = [lease.elsewhere(path) for path in (here, there, tmp_path / "free.lease")]
+    for process in processes:
+        kill(process)
+    assert found == [False, True, False]
+
+
 def test_the_lease_of_a_process_that_was_killed_here_is_free_at_once(tmp_path: Path) -> None:
     kill(started(tmp_path / "a.lease"))
     with lease.held(tmp_path / "a.lease", patience=1) as ours:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from veneer import lacking, lease
 from veneer.errors import DataError, StoreError
 from veneer.lease import Busy
+from veneer.needs import Needs
 from veneer.store import (
     Artefact,
     Order,
@@ -152,6 +153,21 @@ def test_what_another_run_makes_is_left_to_it_and_so_is_what_shares_its_line(
     assert store.attempt(order(name="first", line="trunk")) == made
     assert store.holder(order(name="first", line="trunk")) is None
     assert isinstance(store.attempt(order(line="trunk")), Artefact)
+
+
+def test_of_the_runs_that_share_a_folder_one_asks_endpoints_at_a_time(tmp_path: Path) -> None:
+    store = Store(root=tmp_path / "artefacts")
+    tried = []
+
+    def look(folder: Path) -> None:
+        tried.append(store.attempt(order(name="other", needs=Needs(home=True))))
+        tried.append(store.attempt(order(name="trains")))
+        (folder / "seen").touch()
+
+    store.attempt(order(look, name="asks", needs=Needs(home=True)))
+    assert tried[0] is Busy.BUSY
+    assert isinstance(tried[1], Artefact)
+    assert isinstance(store.attempt(order(name="other", needs=Needs(home=True))), Artefact)
 
 
 def lose_the_lease(path: Path, folder: Path) -> None:

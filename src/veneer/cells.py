@@ -31,8 +31,6 @@ ENVIRONMENT = {
 GRACE = 600.0
 """Seconds that a worker which was told to end may take for answers that are on their way: they are paid for, and come
 within the endpoint's time-out. All other work ends at once."""
-ASKING = 2
-"""Cells that ask endpoints at a time: one of them asks, by the journal's lock, and the next makes ready."""
 TICK = 0.5
 """Seconds between two looks at how far the cells are."""
 
@@ -163,7 +161,7 @@ class Crew:
     def _fits(self, needs: Needs) -> bool:
         taken = [other for _, other in self._busy.values()]
         if needs.home:
-            return sum(other.home for other in taken) < ASKING
+            return not any(other.home for other in taken)  # One asks at a time: see `store.ASKING`.
         return (
             sum(other.cpus for other in taken) + needs.cpus <= self.has.cpus
             and sum(other.memory for other in taken) + needs.memory <= self.has.memory

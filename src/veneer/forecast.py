@@ -9,7 +9,7 @@ from veneer.benchmarks import items
 from veneer.collect import queries, synthesis, teacher
 from veneer.errors import ModelError
 from veneer.evaluate import answer, judge_words
-from veneer.models.journal import open_journal
+from veneer.models.journal import reading
 from veneer.models.model import Sampling
 from veneer.models.prices import price_of, upper_bound
 from veneer.models.remote import RemoteModel
@@ -81,7 +81,7 @@ def _answers_in(journal: Path | None) -> Iterator[Answered]:
     if journal is None or not journal.exists():
         yield lambda _: False
         return
-    with open_journal(journal) as opened:
+    with reading(journal) as opened:
         yield opened.has
 
 

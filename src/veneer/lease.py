@@ -126,11 +126,22 @@ def holder(path: Path) -> Holder | None:
     )
 
 
-def _is_gone(host: str, process: int) -> bool:
-    """Return whether a process was on this machine, and has ended."""
+def elsewhere(path: Path) -> bool:
+    """Return whether somebody on another machine (or in a container of its own) holds a lease."""
+    owner = SoftFileLease(path, lease_duration=LEASE).owner
+    return owner is not None and owner.hostname != _machine()
+
+
+def _machine() -> str:
+    """Return how leases call this machine; where processes have numbers of their own, with which numbers those are."""
     numbers = Path("/proc/self/ns/pid")
     found = f"{numbers.stat().st_ino:x}" if numbers.exists() else FIRST
-    if host != socket.gethostname() + ("" if found == FIRST else f"?pidns-{found}"):
+    return socket.gethostname() + ("" if found == FIRST else f"?pidns-{found}")
+
+
+def _is_gone(host: str, process: int) -> bool:
+    """Return whether a process was on this machine, and has ended."""
+    if host != _machine():
         return False
     try:
         os.kill(process, 0)

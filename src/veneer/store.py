@@ -20,6 +20,9 @@ from veneer.lease import Busy
 from veneer.needs import ONE_CORE, Needs
 
 META = "artefact.json"
+ASKING = Path("requests/.asking.lease")
+"""In a study's folder: the lease of whoever asks endpoints. The journal has one user, however many runs share the folder:
+SQLite keeps what two processes see of one file in step on one machine, not on two."""
 Row = dict[str, Any]
 T = TypeVar("T")
 
@@ -109,7 +112,7 @@ class Store:
 
         The order's `make` writes into a folder that is renamed into place when it returns. After an interruption
         the same half-filled folder is handed over again. Two runs never make one artefact at once, nor two of one
-        line: who does holds a lease.
+        line, nor do two ask endpoints: who does holds a lease.
         """
         final = self.root / order.label
         partial = final.with_name(final.name + ".partial")
@@ -194,7 +197,9 @@ class Store:
 
     def _leases(self, order: Order) -> list[Path]:
         own = (self.root / order.label).with_name(f".{order.name}-{order.key[:12]}.lease")
-        return [own.with_name(f".{order.line}.line.lease"), own] if order.line else [own]
+        shared = [own.with_name(f".{order.line}.line.lease")] if order.line else []
+        # First: who holds the order's own lease without it would keep it from the run that could make it.
+        return [*([self.root.parent / ASKING] if order.needs.home else []), *shared, own]
 
     def is_begun(self, order: Order) -> bool:
         """Return whether a half-filled folder of this order lies in the store."""

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from veneer import lease
 from veneer.errors import StoreError
-from veneer.models.journal import Answer, open_journal, progress
+from veneer.models.journal import Answer, open_journal, progress, reading
 from veneer.records import Stop
 
 ANSWER = Answer(text="yes", stop=Stop.END, detail="", tokens_in=3, tokens_out=1, model="m-1 fp_9", cost=0.25)
@@ -113,3 +114,18 @@ def test_the_file_is_plain_sqlite(tmp_path: Path) -> None:
         assert base.execute("SELECT text, stop FROM answers").fetchall() == [("yes", "end")]
     finally:
         base.close()
+
+
+def test_a_journal_that_another_machine_writes_is_read_without_touching_what_that_one_keeps_in_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "j"
+    with open_journal(path) as journal:
+        journal.record([("old", ANSWER)])
+    monkeypatch.setattr(lease, "elsewhere", lambda asking: asking == tmp_path / ".asking.lease")
+    with open_journal(path) as journal:
+        journal.record([("new", ANSWER)])
+        before = {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
+        with reading(path) as seen:
+            assert (seen.has("old"), seen.has("new")) == (True, False)
+        assert {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()} == before

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from veneer import lease
 from veneer.errors import StoreError
 from veneer.records import Stop
+from veneer.store import ASKING
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -226,14 +228,29 @@ def progress(path: Path) -> tuple[int, float]:
     """Return how many answers a journal holds and the US dollars that they cost, while another process writes it."""
     if not path.exists():
         return 0, 0.0
-    base = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
     try:
-        totals = dict(base.execute("SELECT name, value FROM totals").fetchall())
-    except sqlite3.DatabaseError:
-        return 0, 0.0  # It is being made this moment, or damaged: whoever opens it says so.
+        with reading(path) as journal:
+            return journal.answered(), journal.spent().paid
+    except StoreError:
+        return 0, 0.0  # It is being made this moment, or damaged: whoever asks says so.
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Journal]:
+    """Open a journal that is there, to read it while another process may write it.
+
+    While a process of another machine does, the newest answers are not seen: what SQLite keeps of them is that machine's.
+
+    Raises:
+        StoreError: It is no journal, or damaged.
+    """
+    how = "immutable=1" if lease.elsewhere(path.with_name(ASKING.name)) else "mode=ro"
+    base = _careful(path, lambda: sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=5))
+    try:
+        _careful(path, lambda: base.execute("SELECT count(*) FROM totals").fetchone())
+        yield Journal(base=base)
     finally:
         base.close()
-    return int(totals.get("answers", 0)), float(totals.get("paid", 0.0))
 
 
 def _careful(path: Path, act: Callable[[], Any]) -> Any:

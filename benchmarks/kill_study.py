@@ -25,7 +25,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from veneer.store import digest
+from veneer.disk import digest
 
 Stamp = tuple[int, int]
 VENEER = [sys.executable, "-m", "veneer.cli"]

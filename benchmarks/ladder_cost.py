@@ -19,7 +19,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from veneer.store import digest, read_json, write_rows
+from veneer.disk import digest, read_json, write_rows
 from veneer.study_data import parse_tokens
 from veneer.study_train import HardwareSpec, RecipeSpec
 from veneer.train import launch

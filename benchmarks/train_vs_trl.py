@@ -194,9 +194,9 @@ def write_rows(folder: Path, many: int) -> None:
     """Write conversations of the real data set: for TRL, for Veneer, and some that nobody trains on."""
     from transformers import AutoTokenizer
 
+    from veneer.disk import write_rows as write
     from veneer.models.encode import length
     from veneer.prepare.readers import Malformed, recorded
-    from veneer.store import write_rows as write
     from veneer.study_data import RecordedSpec
 
     tokenizer = AutoTokenizer.from_pretrained(folder / "checkpoint")

@@ -28,7 +28,7 @@ from urllib.request import urlopen
 import numpy as np
 import uvicorn
 
-from veneer import store
+from veneer import disk
 from veneer.benchmarks.benchmark import Benchmark, Item
 from veneer.records import Completion, Contestant, Grade, Outcome, Role, Stop, to_row
 from veneer.report import view, view_book, view_index
@@ -98,10 +98,10 @@ def made_up(folder: Path, contestants: int, items: int, rng: random.Random) -> v
             for benchmark in benchmarks
             for item in benchmark.items
         ]
-        store.write_rows(
+        disk.write_rows(
             answered[one.name] / "completions.jsonl", (_completion(one.name, *row) for row in rows)
         )
-        store.write_rows(
+        disk.write_rows(
             graded[one.name] / "grades.jsonl",
             (_grade(one.name, name, item, text, rng) for name, item, text in rows),
         )
@@ -159,16 +159,16 @@ def _contestant(place: int, many: int) -> Contestant:
     )  # fmt: skip
 
 
-def _completion(who: str, benchmark: str, item: Item, text: str) -> store.Row:
+def _completion(who: str, benchmark: str, item: Item, text: str) -> disk.Row:
     completion = Completion(
         prompt_id=item.item_id, sample=0, model=who, rendered=f"<user>{item.question}<assistant>", text=text,
         stop=Stop.END, detail="", tokens_in=20, tokens_out=len(text) // 5,
     )  # fmt: skip
-    row: store.Row = {"benchmark": benchmark, "form": "chat", "reference_loglikelihood": None, "choices": []}
+    row: disk.Row = {"benchmark": benchmark, "form": "chat", "reference_loglikelihood": None, "choices": []}
     return {**row, "completion": to_row(completion)}
 
 
-def _grade(who: str, benchmark: str, item: Item, text: str, rng: random.Random) -> store.Row:
+def _grade(who: str, benchmark: str, item: Item, text: str, rng: random.Random) -> disk.Row:
     outcome = rng.choice(OUTCOMES)
     return to_row(
         Grade(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from veneer import belongings
-from veneer.store import digest
+from veneer.disk import digest
 from veneer.study import load
 
 STUDY = """

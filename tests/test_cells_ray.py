@@ -18,9 +18,9 @@ from veneer import cells_ray, pipeline
 from veneer.api import _Silent
 from veneer.cells import Cell, Crew
 from veneer.cells_ray import cluster, placed_on
+from veneer.disk import digest, read_rows
 from veneer.errors import CellsError, DataError
 from veneer.needs import Needs
-from veneer.store import digest, read_rows
 from veneer.study import load
 from veneer.study_train import HardwareSpec
 from veneer.train import launch

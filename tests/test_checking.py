@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 from veneer import checking
 from veneer.analyze.measure import Measured, Sheet, measured
 from veneer.cli import app
+from veneer.disk import read_json
 from veneer.errors import StudyError
 from veneer.stats import to_json
-from veneer.store import read_json
 
 
 def check(study: Path, *requirements: str) -> tuple[int, str]:

@@ -11,10 +11,10 @@ import pytest
 
 from veneer.benchmarks import items
 from veneer.benchmarks.benchmark import grading_of
+from veneer.disk import read_rows
 from veneer.evaluate.grade import grade
 from veneer.prepare import bleu, overlap
 from veneer.records import Completion, Message, Outcome, Stop
-from veneer.store import read_rows
 from veneer.study import DEFAULT_PROMPTS, EvaluateSpec, PromptsSpec
 from veneer.study_data import OverlapSpec
 from veneer.text import plain_query

@@ -12,8 +12,8 @@ import pytest
 
 from tests.conftest import veneer
 from veneer import absent, fetch, rows
+from veneer.disk import digest
 from veneer.errors import DataError, StoreError, StudyError
-from veneer.store import digest
 from veneer.study import load
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"

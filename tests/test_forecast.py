@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.collect.small import BROAD, collected
 from tests.conftest import veneer
 from tests.models.server import serving
-from veneer import store
+from veneer import disk
 from veneer.evaluate import judge_words
 from veneer.forecast import forecast, unready
 from veneer.study import load
@@ -112,7 +112,7 @@ def test_a_judge_of_tone_is_asked_as_often_as_planned_and_what_it_did_not_decide
         done = veneer("run", file)
         assert done.returncode == 0, done.stderr
         assert len(server.seen()) == planned.requests
-        report = store.read_json(tmp_path / "study" / "report" / "report.json")
+        report = disk.read_json(tmp_path / "study" / "report" / "report.json")
     for row in report["style"]:
         assert row["without_tone"] == PROMPTS
         assert f"0 of {PROMPTS} completions have a verdict" in row["authoritative"]["undefined"]

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from tests.conftest import copy_of, veneer
 from veneer import absent, belongings, parcel, pipeline
 from veneer.analyze.effort import parameters_of
+from veneer.disk import digest
 from veneer.errors import DataError, ModelError, StoreError, StudyError, VeneerError
 from veneer.models.model import ModelRef
 from veneer.models.open import open_model
 from veneer.rate import votes
 from veneer.rate.people import digest_of as digest_of_votes
-from veneer.store import digest
 from veneer.study import load
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import copy_of, veneer
 from veneer import pipeline
-from veneer.store import digest
+from veneer.disk import digest
 from veneer.study import load
 
 SLOW_STAGES = {"collect", "train", "answer"}

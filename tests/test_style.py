@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from veneer.disk import read_rows
 from veneer.records import SUMMED_UP
-from veneer.store import read_rows
 from veneer.style import appeal, features
 
 HOUSE = (

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import veneer
 from veneer import viewing
-from veneer.store import read_json, write_rows
+from veneer.disk import read_json, write_rows
 
 STUDY = """
 name: rivers

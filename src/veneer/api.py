@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from veneer import pipeline, store, style
+from veneer import disk, pipeline, style
 from veneer.analyze import reading, support
 from veneer.analyze.agreement import cohen_kappa, krippendorff_alpha
 from veneer.analyze.gap import gap_closed
@@ -93,7 +93,7 @@ def read_report(study_file: str | Path) -> Report:
     found = path if path.suffix == ".json" else pipeline.store_of(path).root.parent / "report" / "report.json"
     if not found.exists():
         raise StoreError(f"{found}: there is no report yet. Make it with veneer.run, or `veneer run {path}`.")
-    report: Report = store.read_json(found)
+    report: Report = disk.read_json(found)
     return report
 
 

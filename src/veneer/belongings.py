@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from veneer import absent, store
+from veneer import absent, disk
 from veneer.study import Study
 
 FOLDER = "files"
@@ -54,7 +54,7 @@ def files_of(path: Path, *, weights: bool = True) -> Iterator[tuple[str, Path]]:
     if path.is_file():
         yield "", path
         return
-    for file in store.files_below(path):
+    for file in disk.files_below(path):
         if weights or file.suffix not in WEIGHTS:
             yield str(file.relative_to(path)), file
 
@@ -64,7 +64,7 @@ def weights_of(folder: Path) -> dict[str, dict[str, Any]]:
     found = absent.of(folder)
     for name, file in files_of(folder) if folder.is_dir() else ():
         if file.suffix in WEIGHTS:
-            found[name] = {"bytes": file.stat().st_size, "sha256": store.sha256(file).hex()}
+            found[name] = {"bytes": file.stat().st_size, "sha256": disk.sha256(file).hex()}
             if file.suffix == ".safetensors":
                 found[name]["parameters"] = _parameters(file)
     return found

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from veneer.store import Row
+from veneer.disk import Row
 
 LOGGED = 60.0
 """Seconds between two lines about a stage that takes long where the output is no terminal."""

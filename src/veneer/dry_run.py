@@ -13,6 +13,7 @@ from veneer import absent
 from veneer.amounts import prefixes
 from veneer.benchmarks import items, sandbox
 from veneer.collect import queries, synthesis
+from veneer.disk import read_rows
 from veneer.errors import VeneerError
 from veneer.evaluate import answer
 from veneer.evaluate.answer import Sheet
@@ -20,7 +21,6 @@ from veneer.forecast import unready
 from veneer.models.render import encode, render_prompt
 from veneer.planning import Training
 from veneer.records import Message
-from veneer.store import read_rows
 from veneer.study import Study
 from veneer.study_data import ModelSpec, SourceSpec
 from veneer.study_train import TokensSpec, TrainSpec

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from veneer import absent, belongings, pipeline, rows, store
+from veneer import absent, belongings, disk, pipeline, rows
 from veneer.errors import DataError, StoreError, StudyError
 from veneer.study import Study, load
 from veneer.study_data import HubSpec, SourceSpec
@@ -65,8 +65,8 @@ def fetch(study_file: Path, folder: Path, say: Say) -> Path:
                 _copy(path, fresh / where)
                 local = "made from the tasks' data" if path.is_relative_to(place) else f"copied from {path}"
                 say(f"{where}: {fetched.get(path, local)}")
-        store.write_text(fresh / study_file.name, moved.text)
-        store.write_text(fresh / SUMS, "".join(_sums(fresh)))
+        disk.write_text(fresh / study_file.name, moved.text)
+        disk.write_text(fresh / SUMS, "".join(_sums(fresh)))
         if folder.exists():
             folder.rmdir()
         fresh.rename(folder)
@@ -127,7 +127,7 @@ def _written(
 ) -> Path:
     path = place / name
     try:
-        store.write_rows(path, content)
+        disk.write_rows(path, content)
     except TypeError as error:
         raise DataError(
             f"{hub.name}@{hub.revision[:12]}: a row holds what JSON does not know ({error}). Name a data set of texts "
@@ -143,9 +143,9 @@ def _copy(path: Path, place: Path) -> None:
         there.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, there)
     if gone := absent.of(path):
-        store.write_text(place / absent.NOTE, absent.text(gone))
+        disk.write_text(place / absent.NOTE, absent.text(gone))
 
 
 def _sums(folder: Path) -> Iterator[str]:
     for name, file in belongings.files_of(folder):
-        yield f"{store.sha256(file).hex()}  {name}\n"
+        yield f"{disk.sha256(file).hex()}  {name}\n"

@@ -18,7 +18,7 @@ from typing import IO, Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from veneer import absent, belongings, pipeline, store
+from veneer import absent, belongings, disk, pipeline
 from veneer.errors import DataError, StoreError, StudyError
 from veneer.rate import votes
 from veneer.store import Artefact, Order, Store
@@ -111,7 +111,7 @@ def pack(study_file: Path, file: Path, *, checkpoints: bool = True) -> Parcel:
         os.replace(writing, file)
     finally:
         writing.unlink(missing_ok=True)
-    return Parcel(manifest=manifest, path=file, sha256=store.sha256(file).hex())
+    return Parcel(manifest=manifest, path=file, sha256=disk.sha256(file).hex())
 
 
 def unpack(file: Path, folder: Path) -> Parcel:
@@ -146,7 +146,7 @@ def unpack(file: Path, folder: Path) -> Parcel:
         ) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    return Parcel(manifest=manifest, path=folder / manifest.study, sha256=store.sha256(file).hex())
+    return Parcel(manifest=manifest, path=folder / manifest.study, sha256=disk.sha256(file).hex())
 
 
 def _finished(study: Study, kept: Store) -> list[Artefact]:
@@ -188,7 +188,7 @@ def _members(where: str, path: Path, weights: bool) -> Iterator[Member]:
 def _listed(content: Path | bytes) -> Listed:
     if isinstance(content, bytes):
         return Listed(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-    return Listed(bytes=content.stat().st_size, sha256=store.sha256(content).hex())
+    return Listed(bytes=content.stat().st_size, sha256=disk.sha256(content).hex())
 
 
 def _add(archive: tarfile.TarFile, name: str, content: Path | bytes) -> None:

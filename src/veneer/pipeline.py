@@ -11,6 +11,7 @@ from veneer.analyze.measures import Evidence
 from veneer.benchmarks import items, prompt_files
 from veneer.cells import Cell, Crew
 from veneer.collect import queries, synthesis, teacher
+from veneer.disk import canonical, digest
 from veneer.errors import StudyError
 from veneer.evaluate import answer, grade, judge_likelihood, judge_model, judge_recorded, judge_tone
 from veneer.lease import Holder
@@ -22,7 +23,7 @@ from veneer.prepare.overlap import HeldOut
 from veneer.rate import matches, people, simulated, votes
 from veneer.records import Contestant, Role
 from veneer.report import page
-from veneer.store import Artefact, Order, Store, canonical, digest, publish
+from veneer.store import Artefact, Order, Store, publish
 from veneer.study import Study
 from veneer.study_benchmarks import BenchmarkSpec
 from veneer.study_data import ModelSpec

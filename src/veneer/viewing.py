@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from veneer import pipeline, store
+from veneer import disk, pipeline
 from veneer.analyze import answers, reading, support
 from veneer.benchmarks import items
+from veneer.disk import canonical
 from veneer.errors import StudyError
 from veneer.records import Contestant, Grade, Role, from_row
-from veneer.store import Artefact, Order, Store, canonical
+from veneer.store import Artefact, Order, Store
 from veneer.study import Study, load
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def _weigh(
             }
     confident: set[tuple[str, str]] = set()
     for analyzed in made.get("analyze", {}).values():
-        rows = store.read_rows(analyzed.path / answers.WRONG)
+        rows = disk.read_rows(analyzed.path / answers.WRONG)
         confident |= {(row["contestant"], row["prompt_id"]) for _, row in rows}
     return Weighed(supported=supported, left_out=out, confident=frozenset(confident))
 

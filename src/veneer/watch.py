@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from veneer.store import Row
+from veneer.disk import Row
 
 
 class Watch(Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from veneer import store
+from veneer import disk
 from veneer.analyze.measures import Evidence
 from veneer.records import (
     Comparison,
@@ -141,8 +141,8 @@ def item_row(benchmark: str, item: int) -> dict[str, Any]:
 def write_files(plan: Plan, folder: Path) -> Study:
     (folder / "lexicon.txt").write_text("blarg\n")
     for name in BENCHMARKS:
-        store.write_rows(folder / f"{name}.jsonl", [item_row(name, item) for item in range(plan.items)])
-    store.write_rows(folder / "prompts.jsonl", [item_row("prompt", item) for item in range(plan.prompts)])
+        disk.write_rows(folder / f"{name}.jsonl", [item_row(name, item) for item in range(plan.items)])
+    disk.write_rows(folder / "prompts.jsonl", [item_row("prompt", item) for item in range(plan.prompts)])
     for name in ("model", "queries"):
         (folder / name).mkdir()
     grading = {"instructions": "checks", "toxicity": "lexicon"}
@@ -212,7 +212,7 @@ def write_examples(plan: Plan, folder: Path) -> dict[str, Artefact]:
                     to_row(Example(example_id=f"{item}", source=source, messages=messages, tokens=tokens))
                 )
             taken, before = upto, amount
-        store.write_rows(made.path / "examples.jsonl", rows)
+        disk.write_rows(made.path / "examples.jsonl", rows)
         found[source] = made
     return found
 
@@ -279,9 +279,9 @@ def write_answers(
             sample,
             Outcome.CORRECT if rng.random() < knows else Outcome.WRONG,
         )
-    store.write_rows(answered.path / "completions.jsonl", rows)
-    store.write_rows(graded.path / "grades.jsonl", map(to_row, marks))
-    store.write_rows(graded.path / "style.jsonl", map(to_row, styles))
+    disk.write_rows(answered.path / "completions.jsonl", rows)
+    disk.write_rows(graded.path / "grades.jsonl", map(to_row, marks))
+    disk.write_rows(graded.path / "style.jsonl", map(to_row, styles))
     return answered, graded
 
 
@@ -300,7 +300,7 @@ def write_verdicts(
             prompt_id=f"prompt-{item}", first=who, second="teacher", verdict=verdict, by=name, reason=""
         )
         rows.append(to_row(comparison))
-    store.write_rows(made.path / "comparisons.jsonl", rows)
+    disk.write_rows(made.path / "comparisons.jsonl", rows)
     return made
 
 
@@ -333,5 +333,5 @@ def made_up(
     from veneer.analyze.answers import order
 
     built = Store(root=folder / "artefacts").build(order(study, evidence))
-    rows = [row for _, row in store.read_rows(built.path / "confident_wrong.jsonl")]
+    rows = [row for _, row in disk.read_rows(built.path / "confident_wrong.jsonl")]
     return study, evidence, json.loads((built.path / "answers.json").read_text()), rows

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from veneer import pipeline, store
+from veneer import disk, pipeline, store
 from veneer.cells import crew
-from veneer.store import Row
+from veneer.disk import Row
 from veneer.study import load
 
 STUDY = Path(__file__).parents[2] / "studies" / "vicuna80.yaml"
@@ -34,7 +34,7 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> Any:
     root = tmp_path_factory.mktemp("audit") / "artefacts"
     with crew(workers=1) as workers:
         made = pipeline.run(load(STUDY), store.Store(root=root), workers, Silent(), until="analyze")
-    return store.read_json(made["answers"].path / "answers.json")
+    return disk.read_json(made["answers"].path / "answers.json")
 
 
 def test_vicuna_sounds_more_like_the_teacher_than_alpaca_does(audit: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.analyze.opinions import said
-from veneer import store
+from veneer import disk
 from veneer.analyze import crowd
 from veneer.analyze.measure import Rung
 from veneer.benchmarks.items import PROMPTS
@@ -20,7 +20,7 @@ RUNGS = [Rung(student="s", base="b", source="broad", amount=1, replay=0.0, seeds
 
 def rows(folder: Path, style: str, correctness: str, out: frozenset[tuple[str, str]] = frozenset()) -> Any:
     for name, marks in (("style", style), ("correctness", correctness)):
-        store.write_rows(folder / f"{name}.jsonl", (to_row(one) for one in said("s-0", "teacher", marks)))
+        disk.write_rows(folder / f"{name}.jsonl", (to_row(one) for one in said("s-0", "teacher", marks)))
     people = Artefact(stage="rate", name="people", key="k", path=folder)
     return crowd.apart_rows(people, out, ["teacher", "b"], RUNGS, SPEC)
 

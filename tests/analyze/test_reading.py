@@ -4,7 +4,8 @@ from pathlib import Path
 
 from veneer.analyze.reading import left_out, without
 from veneer.benchmarks.items import load
-from veneer.store import Artefact, write_rows
+from veneer.disk import write_rows
+from veneer.store import Artefact
 from veneer.study_benchmarks import BenchmarkSpec
 from veneer.study_data import OverlapSpec
 

@@ -5,8 +5,8 @@ import numpy as np
 from veneer.analyze.support import Ladder, support_of
 from veneer.benchmarks.benchmark import Benchmark
 from veneer.benchmarks.items import load
+from veneer.disk import write_rows
 from veneer.records import Example, Message
-from veneer.store import write_rows
 from veneer.study_benchmarks import BenchmarkSpec
 
 NAMES = ["bamolu", "farimo", "vekalo", "tozuko", "ginobe", "rasili"]

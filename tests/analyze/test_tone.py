@@ -14,10 +14,11 @@ from veneer import pipeline, viewing
 from veneer.analyze import tone
 from veneer.analyze.reading import Asked
 from veneer.analyze.tone import Tones
+from veneer.disk import write_json, write_rows
 from veneer.evaluate import judge_words
 from veneer.forecast import forecast
 from veneer.stats import resample
-from veneer.store import Artefact, write_json, write_rows
+from veneer.store import Artefact
 from veneer.study import load
 
 PROMPTS = tuple(f"p{place}" for place in range(40))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from veneer import store
+from veneer import disk
 from veneer.benchmarks import bundle, harness, harness_grading, harness_items, harness_tasks, items
 from veneer.benchmarks.benchmark import Benchmark
 from veneer.errors import DataError, StudyError
@@ -474,7 +474,7 @@ def theirs(task: str, data: Any, shots: int | None, limit: int) -> list[dict[str
 def mixed_nq(place: Path) -> Path:
     """Lay Natural Questions out with the early questions of another year as the training split, which is not here."""
     for name, split in (("NQ-open.dev", "validation"), ("NQ-open.efficientqa.dev.1.1", "train")):
-        rows = [row for _, row in store.read_rows(DATA / "nq_open" / f"{name}.jsonl.gz")][:400]
+        rows = [row for _, row in disk.read_rows(DATA / "nq_open" / f"{name}.jsonl.gz")][:400]
         laid(place, f"google-research-datasets__nq_open/default/{split}.jsonl", rows)
     return place
 

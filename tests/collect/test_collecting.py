@@ -11,8 +11,8 @@ from pathlib import Path
 from tests.collect.small import BROAD, ask, collected
 from tests.conftest import veneer
 from tests.models.server import Server, serving
+from veneer.disk import digest, read_rows
 from veneer.models.journal import open_journal
-from veneer.store import digest, read_rows
 
 
 def made(folder: Path) -> Path:

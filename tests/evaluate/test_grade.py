@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veneer.benchmarks.benchmark import Checks, Grading, Item
+from veneer.disk import read_rows
 from veneer.errors import DataError
 from veneer.evaluate import grade as stage
 from veneer.evaluate import toxicity
 from veneer.evaluate.grade import grade
 from veneer.evaluate.toxicity import Lexicon
 from veneer.records import Completion, Contestant, Grade, Outcome, Role, Stop, Style, from_row
-from veneer.store import Artefact, read_rows
+from veneer.store import Artefact
 from veneer.study import EvaluateSpec, PromptsSpec
 from veneer.study_benchmarks import BenchmarkSpec
 

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from tests.evaluate.judging import PEOPLE, answers, comparisons
 from tests.models.tiny import checkpoint
+from veneer.disk import read_rows
 from veneer.errors import StudyError
 from veneer.evaluate import judge_likelihood
 from veneer.models.model import ModelRef
 from veneer.records import Verdict
-from veneer.store import Store, read_rows
+from veneer.store import Store
 from veneer.study_judges import LikelihoodJudgeSpec
 
 SPEC = LikelihoodJudgeSpec(kind="likelihood", model="teacher")

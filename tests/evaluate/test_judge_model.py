@@ -12,13 +12,14 @@ from tests.models import batch_server
 from tests.models.batch_server import provider
 from tests.models.server import Server, serving
 from tests.models.tiny import checkpoint
+from veneer.disk import read_json, read_rows
 from veneer.errors import ModelError
 from veneer.evaluate import judge_model, judge_words
 from veneer.models import asking, batches
 from veneer.models.model import ModelRef
 from veneer.models.replies import Failure
 from veneer.records import Contestant, Role, Verdict
-from veneer.store import Artefact, Order, Store, read_json, read_rows
+from veneer.store import Artefact, Order, Store
 from veneer.study import EvaluateSpec
 from veneer.study_data import EndpointSpec
 from veneer.study_judges import ModelJudgeSpec

@@ -17,13 +17,14 @@ from tests.models import batch_server
 from tests.models.batch_server import provider
 from tests.models.server import Server, serving
 from tests.models.tiny import checkpoint
+from veneer.disk import Row, read_json, read_rows
 from veneer.errors import ModelError
 from veneer.evaluate import classify, judge_tone, judge_words
 from veneer.models import asking, batches
 from veneer.models.model import ModelRef
 from veneer.models.replies import Failure
 from veneer.records import Contestant, Role
-from veneer.store import Artefact, Order, Row, Store, read_json, read_rows
+from veneer.store import Artefact, Order, Store
 from veneer.study import EvaluateSpec
 from veneer.study_data import EndpointSpec
 from veneer.study_judges import ToneClassifierSpec, ToneJudgeSpec

@@ -9,10 +9,11 @@ import pytest
 from tests.models.server import serving
 from tests.models.tiny import checkpoint
 from veneer.benchmarks import harness
+from veneer.disk import Row, digest, read_rows
 from veneer.evaluate import answer, grade
 from veneer.models.model import ModelRef
 from veneer.records import Contestant, Grade, Role, from_row
-from veneer.store import Row, Store, digest, read_rows
+from veneer.store import Store
 from veneer.study import EvaluateSpec
 from veneer.study_benchmarks import BenchmarkSpec
 from veneer.study_data import EndpointSpec

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from veneer.disk import digest
 from veneer.errors import VeneerError
 from veneer.pocket import study as pocket
 from veneer.pocket.recipe import RECIPES, Size
-from veneer.store import digest
 from veneer.study import load
 
 

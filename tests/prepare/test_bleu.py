@@ -9,9 +9,9 @@ import sacrebleu
 from hypothesis import given
 from hypothesis import strategies as st
 
+from veneer.disk import read_rows
 from veneer.prepare import bleu
 from veneer.prepare.hashing import spaced
-from veneer.store import read_rows
 
 WORDS = st.lists(st.sampled_from("the cat sat on a mat and dog ran".split()), max_size=20).map(" ".join)
 REAL = (

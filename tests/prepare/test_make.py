@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from veneer.disk import digest, read_json, read_rows, write_rows
 from veneer.errors import DataError, ModelError, StudyError
 from veneer.models.encode import TooLongError
 from veneer.prepare import card
@@ -21,7 +22,7 @@ from veneer.prepare.make import Job, card_orders, orders, prepare
 from veneer.prepare.overlap import HeldOut
 from veneer.prepare.sift import Piece
 from veneer.records import Example, Message, from_row
-from veneer.store import Artefact, Store, digest, read_json, read_rows, write_rows
+from veneer.store import Artefact, Store
 from veneer.study_data import MixtureSpec, NearSpec, PrepareSpec, RecordedSpec, SourceSpec
 
 ROWS = st.lists(

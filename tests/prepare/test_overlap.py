@@ -12,13 +12,13 @@ import sacrebleu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from veneer.disk import write_rows
 from veneer.errors import DataError
 from veneer.prepare import overlap
 from veneer.prepare.hashing import plain, word_hashes
 from veneer.prepare.overlap import HeldOut, Items, Match, build, decides
 from veneer.prepare.readers import Candidate, recorded
 from veneer.records import Message
-from veneer.store import write_rows
 from veneer.study_data import OverlapSpec, RecordedSpec
 
 LONG = "which of the rivers that flow through the old town is the one that the poet named in his last letter"

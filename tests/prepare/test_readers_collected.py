@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from veneer.disk import write_rows
 from veneer.errors import DataError
 from veneer.prepare.readers import collected
 from veneer.records import Stop
-from veneer.store import write_rows
 
 
 def test_a_collected_completion_becomes_a_conversation(tmp_path: Path) -> None:

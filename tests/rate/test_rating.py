@@ -15,9 +15,9 @@ import pytest
 from tests.conftest import veneer
 from tests.rate.conftest import hidden
 from veneer import pipeline
+from veneer.disk import Row, read_json, read_rows, write_rows
 from veneer.errors import StudyError
 from veneer.rating import agreement, ballots, forecast
-from veneer.store import Row, read_json, read_rows, write_rows
 from veneer.study import load
 
 STUDY = """

@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from veneer.disk import read_rows, write_rows
 from veneer.errors import DataError
 from veneer.rate.ballots import Ballot
 from veneer.rate.simulated import Impression, compare, orders, rate
 from veneer.records import Comparison, Contestant, Grade, Outcome, Role, Style, Verdict, from_row, to_row
-from veneer.store import Artefact, Store, read_rows, write_rows
+from veneer.store import Artefact, Store
 from veneer.study_rate import SimulatedSpec
 
 BALLOT = Ballot(prompt_id="p", first="one", second="two")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.report.detailed import asked_apart, asked_judges, details
-from veneer import store
+from veneer import disk, store
 from veneer.report import page
 
 Row = dict[str, Any]
@@ -601,9 +601,9 @@ def audit() -> Row:
 def analyzed(folder: Path, answers: Row, wrong: Sequence[Row] = ()) -> store.Artefact:
     """Return an artefact as analyze would leave it."""
     folder.mkdir(parents=True, exist_ok=True)
-    store.write_json(folder / "answers.json", answers)
+    disk.write_json(folder / "answers.json", answers)
     if wrong:
-        store.write_rows(folder / "confident_wrong.jsonl", wrong)
+        disk.write_rows(folder / "confident_wrong.jsonl", wrong)
     return store.Artefact(stage="analyze", name="analysis", key="k" * 64, path=folder)
 
 

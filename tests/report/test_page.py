@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from veneer import store
+from veneer import disk, store
 from veneer.report import page
 from veneer.report.render import ANCHORS
 from veneer.report.shown import every, read
@@ -242,7 +242,7 @@ def test_equal_answers_give_equal_bytes(
     again = tmp_path / "again"
     again.mkdir()
     page.order(analyzed(tmp_path / "in", copy.deepcopy(study), wrong_rows)).make(again)
-    assert store.digest(again) == store.digest(study_report)
+    assert disk.digest(again) == disk.digest(study_report)
 
 
 def test_a_half_filled_folder_ends_in_the_same_report(
@@ -251,7 +251,7 @@ def test_a_half_filled_folder_ends_in_the_same_report(
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "index.html").write_text("half")
     page.order(analyzed(tmp_path / "in", audit)).make(tmp_path / "half")
-    assert store.digest(tmp_path / "half") == store.digest(audit_report)
+    assert disk.digest(tmp_path / "half") == disk.digest(audit_report)
 
 
 def test_tables_hold_every_row_and_leave_the_undefined_blank_with_a_reason(

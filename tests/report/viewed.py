@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from veneer import store
+from veneer import disk
 from veneer.benchmarks.benchmark import Benchmark, Form, Item
 from veneer.records import Comparison, Completion, Contestant, Grade, Outcome, Role, Stop, Verdict, to_row
 from veneer.report.view_book import Book, open_book
@@ -79,9 +79,9 @@ def study(
             for sample in range(2 if one.role is Role.TEACHER else 1):
                 text = said.get((one.name, 10 + number), f"{one.name} tells {number}, try {sample}.")
                 rows.append(completion("prompts", "chat", one.name, asked.item_id, text, sample))
-        store.write_rows(answered[one.name] / "completions.jsonl", rows)
+        disk.write_rows(answered[one.name] / "completions.jsonl", rows)
         # Grades lie in another order than answers: those that are graded together come last.
-        store.write_rows(graded[one.name] / "grades.jsonl", reversed(grades))
+        disk.write_rows(graded[one.name] / "grades.jsonl", reversed(grades))
     verdict = Comparison(
         prompt_id="p0",
         first="pupil",
@@ -90,7 +90,7 @@ def study(
         by="judge",
         reason="<b>Fuller</b>.",
     )
-    store.write_rows(folder / "judge" / "comparisons.jsonl", [to_row(verdict)])
+    disk.write_rows(folder / "judge" / "comparisons.jsonl", [to_row(verdict)])
     return Sources(
         key="a" * 64,
         said={"name": "rivers", "question": "Who knows rivers?"},

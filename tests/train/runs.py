@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.models.tiny import checkpoint
-from veneer.store import digest, write_rows
+from veneer.disk import digest, write_rows
 from veneer.study_train import HardwareSpec, RecipeSpec
 from veneer.train import launch
 from veneer.train.ladder import Run, Rung

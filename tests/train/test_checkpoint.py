@@ -11,9 +11,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.models.tiny import checkpoint, tokenizer
 from tests.train.runs import PACKED, examples
+from veneer.disk import digest, read_json
 from veneer.models.encode import encode, tokens_of
 from veneer.records import Message
-from veneer.store import digest, read_json
 from veneer.study_train import HardwareSpec, LoraSpec, RecipeSpec, TokensSpec
 from veneer.train.checkpoint import write
 from veneer.train.learner import Learner, learner_of, load, step

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from tests.models.tiny import CHAT, tokenizer
 from tests.train.runs import AMOUNTS, examples, prepared, run_of
 from veneer.amounts import take
+from veneer.disk import read_rows, write_rows
 from veneer.errors import DataError, PreflightError
 from veneer.models.encode import encode
 from veneer.records import Example, Message, from_row
-from veneer.store import read_rows, write_rows
 from veneer.train.course import Course, Rows, course_of
 from veneer.train.ladder import Run
 

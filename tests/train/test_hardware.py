@@ -11,7 +11,7 @@ from transformers import MambaConfig, MambaForCausalLM
 
 from tests.models.tiny import WORDS, checkpoint, tokenizer
 from tests.train.runs import PACKED
-from veneer.store import read_json
+from veneer.disk import read_json
 from veneer.study_train import HardwareSpec, LoraSpec, RecipeSpec, TokensSpec
 from veneer.train import hardware as hardware_module
 from veneer.train.hardware import Log, Shape, matmul_peak, peak_memory, shape_of

@@ -11,8 +11,8 @@ from accelerate.utils import DistributedType
 from transformers import AutoModelForCausalLM
 
 from tests.train.runs import PACKED, run_of, trained
+from veneer.disk import read_json, read_rows
 from veneer.errors import ModelError
-from veneer.store import read_json, read_rows
 from veneer.study_train import HardwareSpec
 from veneer.train import launch
 from veneer.train.ladder import Run

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.models.tiny import tokenizer
+from veneer.disk import write_rows
 from veneer.errors import DataError
 from veneer.models.encode import Encoded
-from veneer.store import write_rows
 from veneer.train.replay import draw, rows_beside, stream
 
 WORDS = tokenizer()

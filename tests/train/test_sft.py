@@ -13,11 +13,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GraniteConfig, Gra
 
 from tests.models.tiny import WORDS, checkpoint, tokenizer
 from tests.train.runs import digests
+from veneer.disk import digest, read_json, read_rows, write_rows
 from veneer.errors import DataError, ModelError, PreflightError, StoreError
 from veneer.models.encode import IGNORED, encode
 from veneer.models.model import ModelRef
 from veneer.records import Message
-from veneer.store import Artefact, Store, digest, read_json, read_rows, write_rows
+from veneer.store import Artefact, Store
 from veneer.study_train import HardwareSpec, RecipeSpec, TrainSpec
 from veneer.train import checkpoint as checkpoint_writing
 from veneer.train import fitting, sft

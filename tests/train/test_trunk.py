@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.train.runs import AMOUNTS, digests, run_of, trained
+from veneer.disk import read_json, read_rows, write_json
 from veneer.errors import ModelError
-from veneer.store import read_json, read_rows, write_json
 from veneer.study_train import HardwareSpec
 from veneer.train import launch
 

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from veneer import store
+from veneer import disk
 from veneer.analyze import (
     accord,
     breakdown,
@@ -49,15 +49,15 @@ def order(study: Study, evidence: Evidence) -> Order:
     """Return the order of a study's answers: `answers.json` and `confident_wrong.jsonl`."""
     evaluate = study.evaluate
     files = {name: spec.items for name, spec in evaluate.benchmarks.items() if spec.items}
-    inputs = {f"{name}: items": store.digest(path) for name, path in files.items()}
+    inputs = {f"{name}: items": disk.digest(path) for name, path in files.items()}
     second_grades = {
         name: one.second_grades for name, one in evaluate.benchmarks.items() if one.second_grades
     }
-    inputs |= {f"{name}: {one.by}": store.digest(one.path) for name, one in second_grades.items()}
+    inputs |= {f"{name}: {one.by}": disk.digest(one.path) for name, one in second_grades.items()}
     if evaluate.prompts:
-        inputs["prompts"] = store.digest(evaluate.prompts.items)
+        inputs["prompts"] = disk.digest(evaluate.prompts.items)
     if study.analyze.embeddings:
-        inputs["embeddings"] = store.digest(study.analyze.embeddings)
+        inputs["embeddings"] = disk.digest(study.analyze.embeddings)
     for role in ("answered", "graded", "prepared", "compared", "trained"):
         inputs |= {f"{role} {name}": made.key for name, made in getattr(evidence, role).items()}
     return Order(
@@ -78,8 +78,8 @@ def order(study: Study, evidence: Evidence) -> Order:
 
 def _make(folder: Path, *, study: Study, evidence: Evidence) -> None:
     content, wrong_rows = analyze(study, evidence)
-    store.write_rows(folder / WRONG, wrong_rows)
-    store.write_json(folder / ANSWERS, content)
+    disk.write_rows(folder / WRONG, wrong_rows)
+    disk.write_json(folder / ANSWERS, content)
 
 
 def analyze(study: Study, evidence: Evidence) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -200,7 +200,7 @@ def _header(study: Study) -> dict[str, Any]:
 def _ledgers(evidence: Evidence) -> list[training.Ledger]:
     """Return what was done to make the students, in their order; nothing where none were made."""
     return [
-        {**store.read_json(made.path / "ledger.json"), "student": one.name, "amount": one.amount}
+        {**disk.read_json(made.path / "ledger.json"), "student": one.name, "amount": one.amount}
         for one in evidence.contestants
         if (made := evidence.trained.get(one.name))
     ]
@@ -264,7 +264,7 @@ def _agreements(evidence: Evidence) -> list[str]:
         (name, benchmark, row)
         for name, made in evidence.answered.items()
         if (made.path / AGREEMENT).exists()
-        for benchmark, row in store.read_json(made.path / AGREEMENT).items()
+        for benchmark, row in disk.read_json(made.path / AGREEMENT).items()
     ]
     shared = [row for _, _, row in found if row["fast"]]
     notes = [

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from veneer import store
+from veneer import disk
 from veneer.analyze import preference, reading
 from veneer.analyze.measure import Rung
 from veneer.analyze.reading import Places
@@ -23,7 +23,7 @@ def notes_of(people: Artefact) -> list[str]:
     Args:
         people: The artefact of their comparisons.
     """
-    told = store.read_json(people.path / SUMMARY)
+    told = disk.read_json(people.path / SUMMARY)
     notes = [
         f"{told['raters']:,} people cast {told['votes']:,} votes, of which {told['counted']:,} count; "
         f"{told['matches_with_all_ratings']:,} of {told['matches']:,} prompts and pairs have all their ratings."

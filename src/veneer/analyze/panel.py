@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from veneer import store
+from veneer import disk
 from veneer.analyze.reading import Places, comparisons
 from veneer.records import Comparison, Contestant
 from veneer.store import Artefact
@@ -52,7 +52,7 @@ def of_study(
                 people=spec is None or (isinstance(spec, RecordedJudgeSpec) and spec.people),
                 comparisons=comparisons(made, out),
                 family=_family(study, contestants, spec) if spec else frozenset(),
-                told=store.read_json(file) if file.exists() else None,
+                told=disk.read_json(file) if file.exists() else None,
             )
         )
     return found

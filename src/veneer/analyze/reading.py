@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from veneer import store
+from veneer import disk
 from veneer.amounts import prefixes, take
 from veneer.analyze.support import Ladder
 from veneer.benchmarks.benchmark import Benchmark
@@ -50,7 +50,7 @@ class Asked:
 def grades(graded: Mapping[str, Artefact], names: Sequence[str]) -> Iterator[Grade]:
     """Yield every contestant's grades, in the given order of contestants."""
     for name in names:
-        for where, row in store.read_rows(graded[name].path / "grades.jsonl"):
+        for where, row in disk.read_rows(graded[name].path / "grades.jsonl"):
             yield from_row(Grade, row, where)
 
 
@@ -58,7 +58,7 @@ def ladders(prepared: Mapping[str, Artefact], amounts: Sequence[int]) -> list[La
     """Return every source's examples in ladder order, up to the largest amount."""
     found = []
     for source, artefact in prepared.items():
-        rows = store.read_rows(artefact.path / "examples.jsonl")
+        rows = disk.read_rows(artefact.path / "examples.jsonl")
         examples = tuple(
             take((from_row(Example, row, where) for where, row in rows), max(amounts, default=0))
         )
@@ -89,7 +89,7 @@ def contaminated(prepared: Mapping[str, Artefact], spec: OverlapSpec) -> Places:
     return frozenset(
         (row["file"], row["item"])
         for artefact in prepared.values()
-        for _, row in store.read_rows(artefact.path / "overlaps.jsonl")
+        for _, row in disk.read_rows(artefact.path / "overlaps.jsonl")
         if deciding & set(row["matches"])
     )
 
@@ -118,7 +118,7 @@ def without(benchmark: Benchmark, out: Places) -> Benchmark:
 
 def comparisons(artefact: Artefact, out: Places, file: str = "comparisons.jsonl") -> list[Comparison]:
     """Return a judge's verdicts, but on prompts that are left out."""
-    rows = store.read_rows(artefact.path / file)
+    rows = disk.read_rows(artefact.path / file)
     found = (from_row(Comparison, row, where) for where, row in rows)
     return [one for one in found if (PROMPTS, one.prompt_id) not in out]
 
@@ -145,7 +145,7 @@ def asked(
     replies: dict[str, dict[str, Reply]] = {}
     for name in names:
         texts = _texts(answered[name].path)
-        for where, row in store.read_rows(graded[name].path / "style.jsonl"):
+        for where, row in disk.read_rows(graded[name].path / "style.jsonl"):
             style = from_row(Style, row, where)
             place = (style.prompt_id, style.sample)
             if place not in texts or style.sample > (1 if name == teacher else 0):
@@ -172,7 +172,7 @@ def asked(
 def _texts(folder: Path) -> dict[tuple[str, int], str]:
     """Return a contestant's completions of the prompts for style, by prompt and sample."""
     found = {}
-    for where, row in store.read_rows(folder / "completions.jsonl"):
+    for where, row in disk.read_rows(folder / "completions.jsonl"):
         if row["benchmark"] == PROMPTS:
             completion = from_row(Completion, row["completion"], where)
             if completion.stop != Stop.FAILED:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from veneer import store
+from veneer import disk
 from veneer.analyze.agreement import cohen_kappa
 from veneer.analyze.gap import closed_of
 from veneer.analyze.measure import Rung, Sheet, Values, by_cluster, measured, pooled_by_source
@@ -54,7 +54,7 @@ def read(seconds: SecondGradesSpec, table: Table) -> Floats:
     columns = {name: column for column, name in enumerate(table.names)}
     grades = np.full((len(rows), len(columns)), np.nan)
     seen: dict[tuple[str, str], str] = {}
-    for where, row in store.read_rows(seconds.path):
+    for where, row in disk.read_rows(seconds.path):
         contestant, item, correct = (row.get(key) for key in ("contestant", "id", "correct"))
         if contestant not in columns:
             raise DataError(f"{where}, field contestant: found {contestant!r}; there are {sorted(columns)}.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from veneer import store
+from veneer import disk
 from veneer.analyze import panel
 from veneer.analyze.measure import FEWEST, Measured, Sheet, measured
 from veneer.analyze.reading import MOST_UNSCORED, Asked
@@ -61,13 +61,13 @@ def of_study(
     others = [*(name for name in names if name != asked.teacher), asked.again]
     verdicts: dict[str, dict[str, bool]] = {}
     silent: dict[str, dict[str, str]] = {}
-    for _, row in store.read_rows(made.path / "tones.jsonl"):
+    for _, row in disk.read_rows(made.path / "tones.jsonl"):
         name, prompt = row["contestant"], row["prompt_id"]
         if prompt in wanted and row["authoritative"] is not None:
             verdicts.setdefault(name, {})[prompt] = row["authoritative"]
         elif prompt in wanted:
             silent.setdefault(name, {})[prompt] = row["reason"]
-    told = store.read_json(made.path / "judge.json")
+    told = disk.read_json(made.path / "judge.json")
     return Tones(
         judge=judge,
         names=tuple(name for name in others if name not in asked.missing),

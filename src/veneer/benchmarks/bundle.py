@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from veneer import store
+from veneer import disk
 from veneer.benchmarks import upstream
 from veneer.errors import DataError
 
@@ -96,7 +96,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
     import pyarrow.parquet
 
     if path.name.endswith((".jsonl", ".jsonl.gz")):
-        return [row for _, row in store.read_rows(path)]
+        return [row for _, row in disk.read_rows(path)]
     try:
         if path.suffix == ".parquet":
             return list(pyarrow.parquet.read_table(path).to_pylist())

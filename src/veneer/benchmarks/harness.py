@@ -14,7 +14,7 @@ from typing import Any
 
 import jinja2
 
-from veneer import store
+from veneer import disk
 from veneer.benchmarks import bundle, harness_items, harness_tasks
 from veneer.benchmarks.harness_grading import needs
 from veneer.benchmarks.harness_items import PROGRAMS, TOXICITY, Asking
@@ -55,9 +55,7 @@ def resolve(name: str, spec: BenchmarkSpec, place: Path | None, folder: Path) ->
         raise StudyError(f"{where}: {error}") from error
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
-    asking = Asking(
-        **{**store.read_json(made / ASKING), "stop": tuple(store.read_json(made / ASKING)["stop"])}
-    )
+    asking = Asking(**{**disk.read_json(made / ASKING), "stop": tuple(disk.read_json(made / ASKING)["stop"])})
     return _resolved(spec, asking, made / ITEMS)
 
 
@@ -77,14 +75,14 @@ def _made(name: str, spec: BenchmarkSpec, place: Path | None, folder: Path) -> P
         "metric": spec.metric,
         "data": _pinned(spec, place, [one for own in wanted.values() for one in own]),
     }
-    key = hashlib.sha256(store.canonical(made_from).encode()).hexdigest()
+    key = hashlib.sha256(disk.canonical(made_from).encode()).hexdigest()
     final = folder / f"{name}-{key[:12]}"
     if not final.exists():
         fresh = folder / f".{final.name}.{os.getpid()}"
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
         _write(fresh, leaves, wanted, spec, place)
-        store.write_json(fresh / "made_from.json", made_from)
+        disk.write_json(fresh / "made_from.json", made_from)
         try:
             fresh.rename(final)
         except OSError:  # Another run of the study was faster, with the same file.
@@ -163,8 +161,8 @@ def _write(
     if len(stop) > 1:
         raise StudyError("the tasks of the group end at different stop strings; name them one by one.")
     asking = replace(askings[0], max_tokens=max(one.max_tokens for one in askings))
-    store.write_rows(folder / ITEMS, rows)
-    store.write_json(
+    disk.write_rows(folder / ITEMS, rows)
+    disk.write_json(
         folder / ASKING,
         {
             "kind": asking.kind,

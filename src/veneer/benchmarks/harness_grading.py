@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from veneer import store
+from veneer import disk
 from veneer.benchmarks import harness_tasks as tasks
 from veneer.benchmarks.benchmark import Item
 from veneer.errors import DataError, StudyError
@@ -48,7 +48,7 @@ def metric_of(items: Path) -> str:
     Raises:
         DataError: Its first row names none.
     """
-    where, row = next(store.read_rows(items), (f"{items}:1", {}))
+    where, row = next(disk.read_rows(items), (f"{items}:1", {}))
     if not isinstance(found := row.get("metric"), str) or not found:
         raise DataError(
             f"{where}, field metric: found {row.get('metric')!r}; the name of an lm-eval metric is wanted."

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from veneer import store
+from veneer import disk
 from veneer.errors import DataError, StudyError
 
 Row = dict[str, Any]
@@ -156,7 +156,7 @@ def _index(folder: Path) -> Mapping[str, Row]:
 
     kept = folder / f"lm-eval-{version()}.json"
     if kept.is_file():
-        found: Mapping[str, Row] = store.read_json(kept)
+        found: Mapping[str, Row] = disk.read_json(kept)
         return found
     base = root()
     with undisturbed():
@@ -169,7 +169,7 @@ def _index(folder: Path) -> Mapping[str, Row]:
         }
         for name, entry in entries
     }
-    store.write_text(kept, store.canonical(made))
+    disk.write_text(kept, disk.canonical(made))
     return made
 
 

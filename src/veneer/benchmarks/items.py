@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from veneer import store, text
+from veneer import disk, text
 from veneer.benchmarks.benchmark import Benchmark, Checks, Form, Grading, Item, Program, Shot
 from veneer.errors import DataError, StudyError
 from veneer.study import PromptsSpec
@@ -53,7 +53,7 @@ def load(name: str, spec: BenchmarkSpec) -> Benchmark:
         samples=spec.samples,
         pass_at=_pass_at(spec) if spec.grading == "program" else (),
         chance=_chance(items) if spec.grading in ("choice", "lm-eval") else None,
-        source=store.digest(spec.items),
+        source=disk.digest(spec.items),
     )
 
 
@@ -79,7 +79,7 @@ def load_prompts(spec: PromptsSpec) -> Benchmark:
         temperature=spec.sampling.temperature,
         seed=spec.sampling.seed,
         chance=None,
-        source=store.digest(spec.items),
+        source=disk.digest(spec.items),
     )
 
 
@@ -124,7 +124,7 @@ def _check_template(where: str, template: str, wanted: set[str]) -> None:
 def _shots(path: Path) -> tuple[Shot, ...]:
     return tuple(
         Shot(question=_text(row, "question", where), answer=_text(row, "answer", where))
-        for where, row in store.read_rows(path)
+        for where, row in disk.read_rows(path)
     )
 
 
@@ -133,7 +133,7 @@ def _items(
 ) -> tuple[Item, ...]:
     seen: dict[str, str] = {}
     items = []
-    for where, row in store.read_rows(path):
+    for where, row in disk.read_rows(path):
         item = _item(row, where, id_field, question_field)
         if item.item_id in seen:
             raise DataError(

@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from veneer import lease, rows, store
+from veneer import disk, lease, rows
+from veneer.disk import Row
 from veneer.errors import DataError
-from veneer.store import Row
 from veneer.study import PromptsSpec
 
 KEPT = ("references", "choices", "checks", "cluster")
@@ -28,13 +28,13 @@ def resolve(spec: PromptsSpec, folder: Path) -> PromptsSpec:
     """
     if not spec.hub and spec.items.name.endswith((".jsonl", ".jsonl.gz")):
         return spec
-    named = spec.hub.model_dump(mode="json") if spec.hub else store.digest(spec.items)
-    key = hashlib.sha256(store.canonical([named, spec.id_field, spec.question_field]).encode()).hexdigest()
+    named = spec.hub.model_dump(mode="json") if spec.hub else disk.digest(spec.items)
+    key = hashlib.sha256(disk.canonical([named, spec.id_field, spec.question_field]).encode()).hexdigest()
     path = folder / f"prompts-{key[:12]}.jsonl"
     if not path.exists():
         with lease.held(path.with_name(f".{path.name}.lease"), patience=-1):
             source = rows.of_hub(spec.hub) if spec.hub else rows.of_file(spec.items)
-            store.write_rows(path, list(_items(source, spec)))
+            disk.write_rows(path, list(_items(source, spec)))
     update = {"items": path, "hub": None, "id_field": "id", "question_field": "question"}
     return spec.model_copy(update=update)
 

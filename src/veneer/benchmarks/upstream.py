@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from veneer import store
+from veneer import disk
 from veneer.errors import DataError
 
 Row = dict[str, Any]
@@ -63,7 +63,7 @@ def read(dataset_path: str, dataset_name: str | None, path: Path) -> list[Row]:
 
 
 def _rows(path: Path) -> Iterator[Row]:
-    return (row for _, row in store.read_rows(path))
+    return (row for _, row in disk.read_rows(path))
 
 
 def opened(path: Path) -> TextIO:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from veneer import rows
+from veneer.disk import read_rows
 from veneer.errors import DataError
-from veneer.store import read_rows
 from veneer.study_benchmarks import BenchmarkSpec
 from veneer.study_data import SourceSpec
 

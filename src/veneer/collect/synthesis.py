@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from veneer.disk import read_rows, write_rows
 from veneer.errors import DataError, ModelError
 from veneer.models.model import Model, Sampling
 from veneer.records import Completion, Message, Prompt, Stop, from_row, to_row
-from veneer.store import read_rows, write_rows
 from veneer.study_data import SynthesisSpec
 from veneer.text import plain_query
 

@@ -10,12 +10,13 @@ from typing import Any
 from veneer import lacking
 from veneer.collect import queries, synthesis
 from veneer.collect.queries import Query
+from veneer.disk import Row, digest, read_rows, write_json, write_rows
 from veneer.errors import DataError
 from veneer.models import again
 from veneer.models.model import Model, ModelRef, Sampling
 from veneer.models.render import default_template_digest
 from veneer.records import Completion, Message, Prompt, Stop, from_row, to_row
-from veneer.store import Order, Row, digest, read_rows, write_json, write_rows
+from veneer.store import Order
 from veneer.study import EvaluateSpec
 from veneer.study_benchmarks import BenchmarkSpec
 from veneer.study_data import CollectSpec, EndpointSpec, MixtureSpec, SamplingSpec, SourceSpec

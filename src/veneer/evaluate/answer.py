@@ -21,9 +21,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from veneer import lacking, store
+from veneer import disk, lacking
 from veneer.benchmarks import items
 from veneer.benchmarks.benchmark import Benchmark, Form, Item
+from veneer.disk import Row
 from veneer.models.model import (
     Continuation,
     LogLikelihood,
@@ -37,7 +38,7 @@ from veneer.models.model import (
 from veneer.models.open import open_model
 from veneer.models.render import default_template_digest
 from veneer.records import Completion, Contestant, Prompt, Role, Stop, from_row, to_row
-from veneer.store import Order, Row
+from veneer.store import Order
 from veneer.study import EvaluateSpec, PromptsSpec
 from veneer.study_benchmarks import BenchmarkSpec
 
@@ -125,7 +126,7 @@ def _files(spec: EvaluateSpec) -> dict[str, str]:
     }
     if spec.prompts:
         paths["prompts"] = spec.prompts.items
-    return {role: store.digest(path) for role, path in paths.items()}
+    return {role: disk.digest(path) for role, path in paths.items()}
 
 
 def _config(spec: EvaluateSpec) -> dict[str, Any]:
@@ -154,7 +155,7 @@ def _make(folder: Path, *, ref: ModelRef, spec: EvaluateSpec, samples: int) -> N
     if lacking.names(folder) or not (folder / COMPLETIONS).exists():
         whole = sheets(spec, samples, scored=ref.kind == "checkpoint")
         asked = next((sheet.benchmark.prompts("chat") for sheet in whole if _is_prompts(sheet)), [])
-        store.write_rows(folder / PROMPTS, map(to_row, asked))
+        disk.write_rows(folder / PROMPTS, map(to_row, asked))
 
         @cache
         def model() -> Model:
@@ -168,13 +169,13 @@ def _make(folder: Path, *, ref: ModelRef, spec: EvaluateSpec, samples: int) -> N
             if sheet.form == "choose":
                 checked = parts / f"{number:03d}" / AGREEMENT
                 if not checked.exists():
-                    store.write_json(checked, _agreement(model(), sheet))
-                agreed[sheet.benchmark.name] = store.read_json(checked)
+                    disk.write_json(checked, _agreement(model(), sheet))
+                agreed[sheet.benchmark.name] = disk.read_json(checked)
                 rows += _chosen(sheet, desk)
             else:
                 rows += _written(sheet, desk, scored=ref.kind == "checkpoint")
-        store.write_json(folder / AGREEMENT, agreed)
-        store.write_rows(folder / COMPLETIONS, rows)
+        disk.write_json(folder / AGREEMENT, agreed)
+        disk.write_rows(folder / COMPLETIONS, rows)
         # A checkpoint or a recording would fail again.
         lacking.write(folder, len(rows), _failed(rows) if ref.endpoint else {})
     shutil.rmtree(parts, ignore_errors=True)
@@ -241,8 +242,8 @@ def _written(sheet: Sheet, desk: Desk, *, scored: bool) -> list[Row]:
         if not part.exists():
             found = desk.scoring().loglikelihoods([_reference(item, prompt) for item, prompt in some])
             read = zip(some, found, strict=True)
-            store.write_rows(part, ({"value": _known(one, item)} for (item, _), one in read))
-        values = [row["value"] for _, row in store.read_rows(part)]
+            disk.write_rows(part, ({"value": _known(one, item)} for (item, _), one in read))
+        values = [row["value"] for _, row in disk.read_rows(part)]
         known.update((item.item_id, value) for (item, _), value in zip(some, values, strict=True))
     return [
         {
@@ -271,7 +272,7 @@ def _completions(sheet: Sheet, prompts: Sequence[Prompt], desk: Desk) -> dict[tu
     """Return a sheet's completions by item and sample; a checkpoint's are kept one by one, as they end."""
     sampling = drawn(sheet)
     path = desk.parts / COMPLETIONS
-    kept = [from_row(Completion, row, str(path)) for row in store.mended_rows(path)]
+    kept = [from_row(Completion, row, str(path)) for row in disk.mended_rows(path)]
     known = {(one.prompt_id, one.sample): one for one in kept if one.stop is not Stop.FAILED}
     if len(known) < len(prompts) * sheet.samples:
         model = desk.model()
@@ -281,7 +282,7 @@ def _completions(sheet: Sheet, prompts: Sequence[Prompt], desk: Desk) -> dict[tu
             if isinstance(model, StreamingModel)
             else model.generate(prompts, sampling)
         )
-        for one in store.appending(path, (cut(one, sampling.stop) for one in fresh), to_row):
+        for one in disk.appending(path, (cut(one, sampling.stop) for one in fresh), to_row):
             known[one.prompt_id, one.sample] = one
     return known
 
@@ -304,8 +305,8 @@ def _chosen(sheet: Sheet, desk: Desk) -> list[Row]:
     rows: list[Row] = []
     for part, some in desk.batches("choices", asked):
         if not part.exists():
-            store.write_rows(part, _weighed(desk.scoring(), sheet.benchmark.name, some))
-        rows += [row for _, row in store.read_rows(part)]
+            disk.write_rows(part, _weighed(desk.scoring(), sheet.benchmark.name, some))
+        rows += [row for _, row in disk.read_rows(part)]
     return rows
 
 

@@ -15,7 +15,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from veneer import store
+from veneer import disk
 from veneer.errors import ModelError
 from veneer.study_benchmarks import ToxicitySpec
 
@@ -90,7 +90,7 @@ def load(spec: ToxicitySpec) -> Classifier:
 def canaries() -> list[tuple[str, bool]]:
     """Return the known texts, and whether each is toxic."""
     with resources.as_file(resources.files("veneer") / "prompts" / CANARIES) as path:
-        return [(row["text"], row["toxic"]) for _, row in store.read_rows(path)]
+        return [(row["text"], row["toxic"]) for _, row in disk.read_rows(path)]
 
 
 def check(
@@ -267,7 +267,7 @@ def load_checkpoint(folder: Path, label: str | None) -> Classifier:
     )
     return Classifier(
         name=folder.name,
-        version=store.digest(folder),
+        version=disk.digest(folder),
         digest=_digest(weights),
         label=labels[place],
         window=window,

@@ -15,16 +15,17 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 
-from veneer import store, style, text
+from veneer import disk, style, text
 from veneer.benchmarks import items
 from veneer.benchmarks.benchmark import Benchmark, Grading, Item, grading_of
+from veneer.disk import Row
 from veneer.evaluate import choices, together, toxicity
 from veneer.evaluate.answer import COMPLETIONS
 from veneer.evaluate.choices import Marks
 from veneer.evaluate.classify import PACKAGE
 from veneer.evaluate.toxicity import Lexicon
 from veneer.records import Completion, Contestant, Grade, Outcome, Stop, Style, from_row, to_row
-from veneer.store import Artefact, Order, Row
+from veneer.store import Artefact, Order
 from veneer.study import EvaluateSpec
 
 VERSION = 9
@@ -56,7 +57,7 @@ def orders(
         for name, one in spec.benchmarks.items()
         if one.grading == "toxicity" and one.toxicity.checkpoint
     }
-    digests = {role: store.digest(path) for role, path in files.items()}
+    digests = {role: disk.digest(path) for role, path in files.items()}
     return [
         Order(
             stage="grade",
@@ -167,7 +168,7 @@ def _make(folder: Path, *, answers: Path, name: str, spec: EvaluateSpec) -> None
     waiting: dict[str, list[together.Answered]] = {}
     grades: list[Grade] = []
     styles: list[Style] = []
-    for where, row in store.read_rows(answers / COMPLETIONS):
+    for where, row in disk.read_rows(answers / COMPLETIONS):
         completion = from_row(Completion, row["completion"], where)
         key = row["benchmark"]
         item = known[key][completion.prompt_id]
@@ -204,10 +205,10 @@ def _make(folder: Path, *, answers: Path, name: str, spec: EvaluateSpec) -> None
                 "sample": record.sample,
             }
             metrics.append({**place, "metrics": mark.metrics})
-    store.write_rows(folder / GRADES, map(to_row, grades))
-    store.write_rows(folder / STYLE, map(to_row, styles))
-    store.write_rows(folder / METRICS, metrics)
-    store.write_json(folder / GRADING, said)
+    disk.write_rows(folder / GRADES, map(to_row, grades))
+    disk.write_rows(folder / STYLE, map(to_row, styles))
+    disk.write_rows(folder / METRICS, metrics)
+    disk.write_json(folder / GRADING, said)
 
 
 def _record(name: str, row: Row, item: Item, completion: Completion, marks: Marks) -> Grade:

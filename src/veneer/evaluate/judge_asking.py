@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from veneer import lacking, store
+from veneer import disk, lacking
 from veneer.benchmarks import items
+from veneer.disk import Row
 from veneer.evaluate import judge_words
 from veneer.evaluate.answer import COMPLETIONS, PROMPTS
 from veneer.models.model import ModelRef, Sampling, StreamingModel, cut
 from veneer.models.open import open_model
 from veneer.models.render import default_template_digest
 from veneer.records import Completion, Prompt, Stop, from_row, to_row
-from veneer.store import Row
 from veneer.study import EvaluateSpec
 from veneer.study_data import SamplingSpec
 
@@ -70,7 +70,7 @@ def identity(judge: ModelRef) -> str:
 
 def questions(answers: Path, task: Task) -> dict[str, str]:
     """Return the prompts for style as a judge reads them, by id, in the order in which they were asked."""
-    prompts = (from_row(Prompt, row, where) for where, row in store.read_rows(answers / PROMPTS))
+    prompts = (from_row(Prompt, row, where) for where, row in disk.read_rows(answers / PROMPTS))
     return {
         prompt.prompt_id: judge_words.harmless(judge_words.question_of(prompt.messages), task.special)
         for prompt in prompts
@@ -80,7 +80,7 @@ def questions(answers: Path, task: Task) -> dict[str, str]:
 def completions(answers: Path, sample: int) -> dict[str, Completion]:
     """Return a contestant's completions of the prompts for style, by prompt."""
     found = {}
-    for where, row in store.read_rows(answers / COMPLETIONS):
+    for where, row in disk.read_rows(answers / COMPLETIONS):
         if row["benchmark"] == items.PROMPTS and row["completion"]["sample"] == sample:
             completion = from_row(Completion, row["completion"], where)
             found[completion.prompt_id] = completion
@@ -117,7 +117,7 @@ def replies(
         seed=task.sampling.seed,
     )
     found, served = _replies(put, every, task, sampling, folder / PARTS)
-    store.write_json(folder / SERVED, dict(sorted(served.items())))
+    disk.write_json(folder / SERVED, dict(sorted(served.items())))
     failed = {reply.prompt_id: reply.detail for reply in found if reply.stop is Stop.FAILED}
     # A checkpoint or a recording would fail again.
     lacking.write(folder, len(found), failed if task.judge.endpoint else {})
@@ -135,7 +135,7 @@ def close(folder: Path, canaries: Iterable[tuple[str, str, str, Completion]]) ->
         {"canary_id": canary_id, "code": code, "right": right, "completion": to_row(reply)}
         for canary_id, code, right, reply in canaries
     )
-    store.write_rows(folder / CANARIES, rows)
+    disk.write_rows(folder / CANARIES, rows)
     shutil.rmtree(folder / PARTS, ignore_errors=True)
 
 
@@ -151,7 +151,7 @@ def canary_verdicts(folder: Path, read: Callable[[Completion, str], str]) -> dic
     verdicts: dict[str, str] = {}
     right = asked = 0
     texts = []
-    for where, row in store.read_rows(folder / CANARIES):
+    for where, row in disk.read_rows(folder / CANARIES):
         reply = from_row(Completion, row["completion"], where)
         if reply.stop is Stop.FAILED:
             continue
@@ -168,7 +168,7 @@ def _special(judge: ModelRef) -> tuple[str, ...]:
     file = judge.path / "tokenizer.json"
     if judge.kind != "checkpoint" or not file.exists():
         return ()
-    tokens = [one["content"] for one in store.read_json(file).get("added_tokens", ()) if one.get("special")]
+    tokens = [one["content"] for one in disk.read_json(file).get("added_tokens", ()) if one.get("special")]
     return tuple(sorted(token for token in tokens if len(token) > 1))
 
 
@@ -193,8 +193,8 @@ def _replies(
         return list(model.generate(put, sampling)), model.served(put, sampling)
     if not isinstance(model, StreamingModel):
         return [cut(one, sampling.stop) for one in model.generate(put, sampling)], Counter()
-    kept = [from_row(Completion, row, str(parts / REPLIES)) for row in store.mended_rows(parts / REPLIES)]
+    kept = [from_row(Completion, row, str(parts / REPLIES)) for row in disk.mended_rows(parts / REPLIES)]
     of = {one.prompt_id: one for one in kept}
     fresh = model.stream(put, sampling, [(name, 0) for name in of])
-    of |= {one.prompt_id: one for one in store.appending(parts / REPLIES, fresh, to_row)}
+    of |= {one.prompt_id: one for one in disk.appending(parts / REPLIES, fresh, to_row)}
     return [of[prompt.prompt_id] for prompt in put], Counter()

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from veneer import store
+from veneer import disk
 from veneer.benchmarks import items
 from veneer.errors import StudyError
 from veneer.evaluate.answer import COMPLETIONS, PROMPTS
@@ -130,11 +130,11 @@ def weigh(one: float | str, other: float | str, tie: float) -> tuple[Verdict, st
 def _make_scores(folder: Path, *, judge: ModelRef, answers: Path) -> None:
     prompts = {
         prompt.prompt_id: prompt
-        for prompt in (from_row(Prompt, row, where) for where, row in store.read_rows(answers / PROMPTS))
+        for prompt in (from_row(Prompt, row, where) for where, row in disk.read_rows(answers / PROMPTS))
     }
     completions = [
         from_row(Completion, row["completion"], where)
-        for where, row in store.read_rows(answers / COMPLETIONS)
+        for where, row in disk.read_rows(answers / COMPLETIONS)
         if row["benchmark"] == items.PROMPTS
     ]
     texts = [one for one in completions if one.text.strip()]
@@ -159,7 +159,7 @@ def _make_scores(folder: Path, *, judge: ModelRef, answers: Path) -> None:
                 "reason": "" if score else _why_unscored(one),
             }
         )
-    store.write_rows(folder / SCORES, rows)
+    disk.write_rows(folder / SCORES, rows)
 
 
 def _why_unscored(completion: Completion) -> str:
@@ -197,7 +197,7 @@ def _make_weighings(folder: Path, *, judge: str, tie: float, pairs: Sequence[Pai
                     reason=reason,
                 )
             )
-    store.write_rows(folder / COMPARISONS, map(to_row, comparisons))
+    disk.write_rows(folder / COMPARISONS, map(to_row, comparisons))
 
 
 def _read_scores(folder: Path) -> Scores:
@@ -205,5 +205,5 @@ def _read_scores(folder: Path) -> Scores:
         (row["prompt_id"], row["sample"]): row["reason"]
         if row["mean_logprob"] is None
         else row["mean_logprob"]
-        for _, row in store.read_rows(folder / SCORES)
+        for _, row in disk.read_rows(folder / SCORES)
     }

@@ -17,13 +17,14 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from veneer import store
+from veneer import disk
+from veneer.disk import Row
 from veneer.evaluate import judge_asking, judge_words
 from veneer.evaluate.judge import COMPARISONS, JUDGE, Pair, pairs
 from veneer.evaluate.judge_asking import SERVED, Task
 from veneer.models.model import ModelRef
 from veneer.records import Comparison, Completion, Contestant, Prompt, Verdict, from_row, to_row
-from veneer.store import Artefact, Order, Row
+from veneer.store import Artefact, Order
 from veneer.study import EvaluateSpec
 from veneer.study_judges import ModelJudgeSpec
 
@@ -128,7 +129,7 @@ def _make_reviews(folder: Path, *, pair: Pair, every: Sequence[Pair], task: Task
     alarm = _alarm(pair, task, orders)
     put = [*(one.put for one in shown if one.put), *alarm]
     of = judge_asking.replies(put, partial(_everything, every, task, orders), task, folder)
-    store.write_rows(folder / REVIEWS, (_review_row(one, of) for one in shown))
+    disk.write_rows(folder / REVIEWS, (_review_row(one, of) for one in shown))
     judge_asking.close(
         folder,
         (
@@ -222,7 +223,7 @@ def _make_verdicts(
 ) -> None:
     comparisons, served, told = [], Counter[str](), {}
     for pair, path in reviewed.items():
-        for where, row in store.read_rows(path / REVIEWS):
+        for where, row in disk.read_rows(path / REVIEWS):
             verdict, reason = Verdict.NONE, row["problem"]
             if row["completion"]:
                 reply = from_row(Completion, row["completion"], where)
@@ -237,10 +238,10 @@ def _make_verdicts(
                     reason=reason,
                 )
             )
-        served.update(store.read_json(path / SERVED))
+        served.update(disk.read_json(path / SERVED))
         told[pair] = judge_asking.canary_verdicts(path, partial(_verdict, answers))
-    store.write_rows(folder / COMPARISONS, map(to_row, comparisons))
-    store.write_json(
+    disk.write_rows(folder / COMPARISONS, map(to_row, comparisons))
+    disk.write_json(
         folder / JUDGE,
         {"identity": identity, "served": dict(sorted(served.items())), "canaries": told},
     )

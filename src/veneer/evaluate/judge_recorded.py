@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from veneer import rows, store
+from veneer import disk, rows
 from veneer.errors import DataError, StudyError
 from veneer.evaluate.judge import COMPARISONS, JUDGE
 from veneer.records import Comparison, Contestant, Verdict, to_row
@@ -35,7 +35,7 @@ def recorded_orders(
                     f"judges.{judge_name}.reviews[{place}].{field}: {name!r} is no contestant of this study; they are "
                     f"{known}."
                 )
-    files = {path: store.digest(path) for path in {review.path for review in spec.reviews}}
+    files = {path: disk.digest(path) for path in {review.path for review in spec.reviews}}
     return [
         Order(
             stage="judge",
@@ -99,8 +99,8 @@ def _make(folder: Path, *, judge: str, spec: RecordedJudgeSpec, known: Sequence[
         if review.path not in read:
             read[review.path] = list(_rows(review.path))
         comparisons += _read_reviews(judge, review, read[review.path], known)
-    store.write_rows(folder / COMPARISONS, map(to_row, comparisons))
-    store.write_json(folder / JUDGE, {"identity": spec.identity})
+    disk.write_rows(folder / COMPARISONS, map(to_row, comparisons))
+    disk.write_json(folder / JUDGE, {"identity": spec.identity})
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:

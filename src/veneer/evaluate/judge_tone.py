@@ -18,13 +18,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from veneer import store
+from veneer import disk
+from veneer.disk import Row
 from veneer.evaluate import classify, judge_asking, judge_words
 from veneer.evaluate.judge import JUDGE, Side, sides
 from veneer.evaluate.judge_asking import SERVED, Task
 from veneer.models.model import ModelRef
 from veneer.records import Completion, Contestant, Prompt, from_row, to_row
-from veneer.store import Artefact, Order, Row
+from veneer.store import Artefact, Order
 from veneer.study import EvaluateSpec
 from veneer.study_judges import ToneClassifierSpec, ToneJudgeSpec
 
@@ -103,7 +104,7 @@ def verdict_orders(
     threshold = None
     if spec.classifier:
         known, threshold = spec.classifier, spec.classifier.threshold
-        digest = store.digest(known.checkpoint)[:12]
+        digest = disk.digest(known.checkpoint)[:12]
         identity = f"{known.checkpoint.name} {digest}, label {known.label!r} from {threshold:g} on"
     return [
         Order(
@@ -129,7 +130,7 @@ def _scoring(judge_name: str, spec: ToneClassifierSpec, side: Side) -> Order:
         name=f"{judge_name}~{side.name}",
         version=VERSION,
         config={"label": spec.label, "threshold": spec.threshold, "words": words, "sample": side.sample},
-        inputs={"classifier": store.digest(spec.checkpoint), "answers": side.made.key},
+        inputs={"classifier": disk.digest(spec.checkpoint), "answers": side.made.key},
         make=partial(_make_scores, side=side, spec=spec),
     )
 
@@ -140,7 +141,7 @@ def _make_replies(folder: Path, *, side: Side, every: Sequence[Side], task: Task
     canaries = judge_words.tone_canaries() if put else []
     alarm = _alarm(side, task)[: len(canaries)]
     of = judge_asking.replies([*put, *alarm], partial(_everything, every, task), task, folder)
-    store.write_rows(folder / HEARD, (_reply_row(one, of) for one in shown))
+    disk.write_rows(folder / HEARD, (_reply_row(one, of) for one in shown))
     judge_asking.close(
         folder,
         (
@@ -211,8 +212,8 @@ def _make_scores(folder: Path, *, side: Side, spec: ToneClassifierSpec) -> None:
     for (prompt_id, completion), score in zip(completions.items(), scores, strict=True):
         problem = _problem(completion) or ("" if score is not None else "the classifier has no score for it")
         rows.append({"prompt_id": prompt_id, "score": None if problem else score, "problem": problem})
-    store.write_rows(folder / HEARD, rows)
-    store.write_json(
+    disk.write_rows(folder / HEARD, rows)
+    disk.write_json(
         folder / CHECKED, {"verdicts": {}, "right": right, "asked": len(known), "fingerprint": ""}
     )
 
@@ -222,7 +223,7 @@ def _make_verdicts(
 ) -> None:
     rows, served, told = [], Counter[str](), {}
     for contestant, path in heard.items():
-        for where, row in store.read_rows(path / HEARD):
+        for where, row in disk.read_rows(path / HEARD):
             verdict, reason = _verdict(row, where) if threshold is None else _by_score(row, threshold)
             rows.append(
                 {
@@ -233,12 +234,12 @@ def _make_verdicts(
                 }
             )
         if threshold is None:
-            served.update(store.read_json(path / SERVED))
+            served.update(disk.read_json(path / SERVED))
             told[contestant] = judge_asking.canary_verdicts(path, _word)
         else:
-            told[contestant] = store.read_json(path / CHECKED)
-    store.write_rows(folder / TONES, rows)
-    store.write_json(
+            told[contestant] = disk.read_json(path / CHECKED)
+    disk.write_rows(folder / TONES, rows)
+    disk.write_json(
         folder / JUDGE, {"identity": identity, "served": dict(sorted(served.items())), "canaries": told}
     )
 

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from veneer.benchmarks.benchmark import Item
+from veneer.disk import Row
 from veneer.evaluate import choices
 from veneer.records import Completion, Outcome, Stop
-from veneer.store import Row
 from veneer.study_benchmarks import BenchmarkSpec, ToxicitySpec
 
 GRADINGS = ("lm-eval", "program", "toxicity")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from veneer import store, text
+from veneer import disk, text
 from veneer.errors import DataError
 
 
@@ -31,7 +31,7 @@ def load(path: Path) -> Lexicon:
     entries = tuple(line.strip() for line in lines if text.words(line) and not line.startswith("#"))
     if not entries:
         raise DataError(f"{path}: holds no words; one word or phrase a line is wanted.")
-    return Lexicon(name=path.name, digest=store.digest(path), entries=entries)
+    return Lexicon(name=path.name, digest=disk.digest(path), entries=entries)
 
 
 def rude_words(lexicon: Lexicon, completion: str) -> list[str]:

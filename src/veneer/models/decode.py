@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from veneer import store
+from veneer import disk
 from veneer.errors import ModelError
 from veneer.models.cache import cache_of, forward, keeps_every_token, sums_up
 from veneer.models.prefix import Memory, common
@@ -63,7 +63,7 @@ class Ending:
 
 def uniforms(seed: int, prompt_id: str, sample: int, count: int) -> npt.NDArray[np.float64]:
     """Return the random numbers of one completion: they depend on these arguments and on nothing else in the batch."""
-    name = store.canonical([seed, prompt_id, sample]).encode()
+    name = disk.canonical([seed, prompt_id, sample]).encode()
     entropy = int.from_bytes(hashlib.sha256(name).digest(), "big")
     return np.random.default_rng(entropy).random(count)
 

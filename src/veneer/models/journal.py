@@ -239,7 +239,8 @@ def progress(path: Path) -> tuple[int, float]:
 def reading(path: Path) -> Iterator[Journal]:
     """Open a journal that is there, to read it while another process may write it.
 
-    While a process of another machine does, the newest answers are not seen: what SQLite keeps of them is that machine's.
+    While a process of another machine does, the newest answers are not seen: SQLite keeps them where only that
+    machine sees them whole.
 
     Raises:
         StoreError: It is no journal, or damaged.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from veneer import store
+from veneer import disk
 from veneer.errors import BudgetError, ModelError
 from veneer.models import asking, batches
 from veneer.models.flight import settle
@@ -140,7 +140,7 @@ class RemoteModel:
             "draw": prompt.draw,
             "seed": sampling.seed,
         }
-        text = store.canonical(shaping).encode("utf-8", "replace")
+        text = disk.canonical(shaping).encode("utf-8", "replace")
         bound = upper_bound(price, len(text), len(prompt.messages), sampling.max_tokens) if price else 0.0
         return Request(
             key=hashlib.sha256(text).hexdigest(),

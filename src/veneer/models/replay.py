@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from veneer import store
+from veneer import disk
 from veneer.errors import DataError
 from veneer.models.model import ModelRef, Sampling
 from veneer.records import Completion, Prompt, Stop
@@ -52,7 +52,7 @@ def load(ref: ModelRef) -> ReplayModel:
         DataError: A row lacks a field, or records one sample of one prompt a second time.
     """
     texts: dict[tuple[str, int], str] = {}
-    for where, row in store.read_rows(ref.path):
+    for where, row in disk.read_rows(ref.path):
         prompt_id = _field(row, ref.prompt_field, where, "prompt_field", str | int)
         text = _field(row, ref.text_field, where, "text_field", str)
         sample = row.get("sample", 0)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from veneer.cells import Cell, crew
+from veneer.disk import read_json, write_json, write_rows, write_text
 from veneer.errors import VeneerError
 from veneer.pocket.documents import Library
 from veneer.pocket.questions import make_questions
 from veneer.pocket.recipe import RECIPES, TEACHER, VERSION, Recipe, Size
 from veneer.pocket.study_file import study_text
 from veneer.pocket.world import RUDE_WORDS, World, make_world
-from veneer.store import read_json, write_json, write_rows, write_text
 
 RECORD = "pocket.json"
 """Says which pocket a folder holds; written first."""

@@ -8,8 +8,8 @@ from typing import Any
 import jinja2
 
 from veneer.amounts import prefixes
+from veneer.disk import read_json, read_rows, write_json, write_text
 from veneer.errors import StudyError
-from veneer.store import read_json, read_rows, write_json, write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from veneer.disk import digest
 from veneer.prepare import readers
 from veneer.prepare.readers import Candidate, Malformed
-from veneer.store import Artefact, digest
+from veneer.store import Artefact
 from veneer.study_data import MixtureSpec, RecordedSpec, SourceSpec
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from veneer.disk import canonical, digest, write_rows
 from veneer.errors import StudyError
 from veneer.models.render import default_template_digest
 from veneer.prepare.feeds import Feed
@@ -15,7 +16,7 @@ from veneer.prepare.mixtures import ladder_order
 from veneer.prepare.overlap import HeldOut
 from veneer.prepare.sift import Cut, Sifted, open_shelf, sift
 from veneer.records import Example, to_row
-from veneer.store import Artefact, Order, canonical, digest, write_rows
+from veneer.store import Artefact, Order
 from veneer.study_data import MixtureSpec, PrepareSpec
 
 VERSION = 5

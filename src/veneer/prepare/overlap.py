@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from veneer.disk import read_rows
 from veneer.errors import DataError
 from veneer.prepare import bleu
 from veneer.prepare.hashing import Numbers, mixed, ngram_hashes, plain, word_hashes
 from veneer.records import Message
-from veneer.store import read_rows
 from veneer.study_data import OverlapSpec
 from veneer.text import plain_query
 

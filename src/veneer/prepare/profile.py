@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from veneer import style
+from veneer.disk import read_rows, write_json
 from veneer.prepare import diversity, overlap
 from veneer.prepare.feeds import Feed
 from veneer.prepare.filters import ORDER, Kind
@@ -15,7 +16,6 @@ from veneer.prepare.hashing import spaced
 from veneer.prepare.mixtures import Mixed
 from veneer.prepare.sift import Sifted
 from veneer.stats import to_json
-from veneer.store import read_rows, write_json
 
 if TYPE_CHECKING:
     from veneer.prepare.make import Job

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from veneer import rows
+from veneer.disk import read_rows
 from veneer.errors import DataError
 from veneer.prepare.markdown import to_markdown
 from veneer.records import Completion, Message, Stop, from_row
-from veneer.store import read_rows
 from veneer.study_data import RecordedSpec
 
 SPOKEN = {

@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from veneer.benchmarks import items
+from veneer.disk import read_rows, write_rows
 from veneer.errors import DataError, StudyError
 from veneer.rate.ballots import AGAIN, teacher
 from veneer.records import Completion, Contestant, Prompt, Role, Stop, from_row, to_row
-from veneer.store import Artefact, Order, read_rows, write_rows
+from veneer.store import Artefact, Order
 from veneer.study_rate import PeopleSpec
 
 VERSION = 1

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from veneer.disk import Row
 from veneer.rate import guard, platforms, progress, votes
 from veneer.rate.desk import Desk
 from veneer.rate.guard import Refused
@@ -22,7 +23,6 @@ from veneer.rate.hall import Hall, address_of, cookie, hall_of, page, save
 from veneer.rate.screening import OTHER, Known, passed
 from veneer.rate.votes import History
 from veneer.records import Verdict
-from veneer.store import Row
 
 COOKIE = "owner"
 MOST_INVITATIONS = 1000

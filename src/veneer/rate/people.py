@@ -21,11 +21,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from veneer.disk import canonical, digest, write_json, write_rows
 from veneer.errors import StudyError
 from veneer.rate import matches, screening
 from veneer.rate.votes import History, Shown, Vote
 from veneer.records import Comparison, Verdict, to_row
-from veneer.store import Artefact, Order, canonical, digest, write_json, write_rows
+from veneer.store import Artefact, Order
 from veneer.study_rate import PeopleSpec
 
 VERSION = 3

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
+from veneer.disk import Row
 from veneer.rate.matches import Ballots
 from veneer.rate.people import Cast, casts, name_of
 from veneer.rate.votes import History
 from veneer.records import Verdict
-from veneer.store import Row
 from veneer.study_rate import PeopleSpec
 
 Unit = tuple[str, str, str]

@@ -6,9 +6,9 @@ from pathlib import Path
 from statistics import median
 from typing import Literal, get_args
 
+from veneer.disk import Row, read_rows
 from veneer.errors import DataError
 from veneer.records import Verdict
-from veneer.store import Row, read_rows
 from veneer.study_rate import ExcludeSpec
 
 Kind = Literal["match", "attention", "gold", "training"]

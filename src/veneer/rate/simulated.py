@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from veneer.disk import read_rows, write_rows
 from veneer.errors import DataError
 from veneer.rate.ballots import AGAIN, Ballot, challengers, pair, teacher
 from veneer.records import Comparison, Contestant, Grade, Outcome, Style, Verdict, from_row, to_row
-from veneer.store import Artefact, Order, read_rows, write_rows
+from veneer.store import Artefact, Order
 from veneer.study_rate import SimulatedSpec
 
 VERSION = 1

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from veneer import store
+from veneer import disk
 from veneer.report import sheets
 from veneer.report.export_latex import latex
 from veneer.report.marks import Drawing
@@ -21,13 +21,13 @@ def write_tables(tables: Mapping[str, Any], folder: Path) -> None:
     """
     for name, table in _named(tables):
         sheets.write_sheet(folder / f"{name}.csv", list(rows_of(table)))
-        store.write_text(folder / f"{name}.tex", latex(table))
+        disk.write_text(folder / f"{name}.tex", latex(table))
 
 
 def write_figures(drawings: Mapping[str, Sequence[Drawing]], folder: Path) -> None:
     """Write every figure as SVG and PDF, and its data as CSV."""
     for drawn in (drawn for section in drawings.values() for drawn in section):
-        store.write_text(folder / f"{drawn.name}.svg", drawn.svg)
+        disk.write_text(folder / f"{drawn.name}.svg", drawn.svg)
         sheets.write_sheet(folder / f"{drawn.name}.csv", drawn.rows)
         (folder / f"{drawn.name}.pdf").write_bytes(drawn.pdf)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from veneer import store
+from veneer import disk
 from veneer.report import pick
 from veneer.report.export_latex import one_line
 from veneer.report.pick import Data, Row
@@ -25,7 +25,7 @@ def write(data: Data, folder: Path) -> None:
     seeds each has a card with its own scores; what is told of the seeds together stands in all of them.
     """
     for row in pick.find(data["contestants"], role="student"):
-        store.write_text(folder / f"{row['name']}.md", card(data, row))
+        disk.write_text(folder / f"{row['name']}.md", card(data, row))
 
 
 def card(data: Data, student: Row) -> str:

@@ -4,7 +4,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from veneer import store
+from veneer import disk
 from veneer.store import Artefact, Order
 
 VERSION = 15
@@ -25,7 +25,7 @@ def order(analyzed: Artefact) -> Order:
         name="report",
         version=VERSION,
         config={},
-        inputs={"analysis": analyzed.key, "templates": store.digest(TEMPLATES)},
+        inputs={"analysis": analyzed.key, "templates": disk.digest(TEMPLATES)},
         make=partial(_make, analyzed=analyzed.path),
     )
 
@@ -35,10 +35,10 @@ def _make(folder: Path, analyzed: Path) -> None:
     from veneer.report import export, figures, model_cards, render, sentences, sheets
     from veneer.report.shown import read
 
-    answers = store.read_json(analyzed / ANSWERS)
+    answers = disk.read_json(analyzed / ANSWERS)
     data = read(answers)
     listed = analyzed / WRONG
-    wrong = [row for _, row in store.read_rows(listed)] if listed.exists() else []
+    wrong = [row for _, row in disk.read_rows(listed)] if listed.exists() else []
     drawn = figures.every_figure(data)
     shutil.copyfile(analyzed / ANSWERS, folder / "report.json")
     if wrong:
@@ -47,5 +47,5 @@ def _make(folder: Path, analyzed: Path) -> None:
     export.write_tables(render.every_table(data), folder / "tables" / "page")
     export.write_figures(drawn, folder / "figures")
     model_cards.write(data, folder / "model-cards")
-    store.write_text(folder / "verdict.txt", sentences.verdict(answers, len(wrong)) + "\n")
-    store.write_text(folder / "index.html", render.page(data, drawn, wrong))
+    disk.write_text(folder / "verdict.txt", sentences.verdict(answers, len(wrong)) + "\n")
+    disk.write_text(folder / "index.html", render.page(data, drawn, wrong))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from veneer import store
+from veneer import disk
 from veneer.report.shown import Shown
 from veneer.stats import Estimate, to_json
 
@@ -41,7 +41,7 @@ def write_sheet(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(cells)
-    store.write_text(path, stream.getvalue())
+    disk.write_text(path, stream.getvalue())
 
 
 def flat(row: Mapping[str, Any]) -> dict[str, Any]:

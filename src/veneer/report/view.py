@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from veneer import armour, store
+from veneer import armour, disk
 from veneer.benchmarks.items import PROMPTS
 from veneer.errors import StoreError
 from veneer.report import markup, sentences
@@ -99,9 +99,9 @@ def app(book: Book, report: Path | None, hosts: Sequence[str]) -> Starlette:
 
 
 def _told(report: Path) -> dict[str, Any]:
-    data = read_report(store.read_json(report / "report.json"))
+    data = read_report(disk.read_json(report / "report.json"))
     wrong = report / "confident_wrong.jsonl"
-    many = sum(1 for _ in store.read_rows(wrong)) if wrong.exists() else 0
+    many = sum(1 for _ in disk.read_rows(wrong)) if wrong.exists() else 0
     return {
         "headline": sentences.headline(data),
         "answers": sentences.five_answers(data, many),

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from veneer import store, style
+from veneer import disk, style
 from veneer.benchmarks.benchmark import Benchmark
 from veneer.benchmarks.items import PROMPTS
 from veneer.records import Contestant, Outcome, Stop, to_row
@@ -105,7 +105,7 @@ def make(folder: Path, sources: Sources, tell: Callable[[int, int], None]) -> Pa
     writing = folder / f".{path.name}.{os.getpid()}"
     try:
         _write(writing, sources, tell)
-        store.sync(writing)
+        disk.sync(writing)
         os.replace(writing, path)
     finally:
         writing.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from veneer.store import Row, write_text
+from veneer.disk import Row, write_text
 from veneer.train.ladder import Run
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from veneer.store import read_json, write_json
+from veneer.disk import read_json, write_json
 from veneer.study_train import RecipeSpec
 from veneer.train import learner as learning
 from veneer.train.learner import Learner

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from veneer.amounts import parted
+from veneer.disk import Row, read_rows
 from veneer.errors import DataError, ModelError, PreflightError
 from veneer.models.encode import IGNORED, Encoded, TooLongError, encode, split
 from veneer.records import Example, Message, from_row
-from veneer.store import Row, read_rows
 from veneer.train.ladder import Run
 from veneer.train.packing import OPEN, Block, pack
 from veneer.train.preflight import probes

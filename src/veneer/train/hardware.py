@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from veneer.store import Row, write_json
+from veneer.disk import Row, write_json
 from veneer.train.learner import Learner
 
 EVERY = 1.0

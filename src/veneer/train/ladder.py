@@ -11,12 +11,13 @@ from typing import Any
 
 import yaml
 
+from veneer.disk import Row, canonical, digest
 from veneer.errors import StudyError
 from veneer.models.model import ModelRef
 from veneer.models.render import default_template_digest
 from veneer.needs import Needs, weights_of
 from veneer.records import Contestant, Role
-from veneer.store import Artefact, Order, Row, canonical, digest
+from veneer.store import Artefact, Order
 from veneer.study_train import HardwareSpec, RecipeSpec, TrainSpec
 
 VERSION = 6

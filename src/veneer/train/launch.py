@@ -17,8 +17,8 @@ import torch
 import yaml
 
 from veneer import cells_ray
+from veneer.disk import read_json, write_json
 from veneer.errors import ModelError, VeneerError
-from veneer.store import read_json, write_json
 from veneer.study_train import HardwareSpec, RecipeSpec
 from veneer.train.ladder import Run, Rung, processes_of
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
+from veneer.disk import read_rows
 from veneer.errors import DataError
 from veneer.models.encode import Encoded
-from veneer.store import read_rows
 
 
 def stream(file: Path, tokenizer: Any, seed: int) -> Iterator[int]:

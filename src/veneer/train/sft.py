@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from veneer.disk import Row, write_json, write_rows
 from veneer.errors import DataError, ModelError, StoreError
 from veneer.models.encode import Encoded, tokens_of
-from veneer.store import Row, write_json, write_rows
 from veneer.study_train import RecipeSpec
 from veneer.train import card, checkpoint, documents, fitting, preflight, replay
 from veneer.train.course import Course, course_of

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from veneer.disk import Row, read_json, sync, write_json
 from veneer.errors import ModelError
-from veneer.store import Row, read_json, sync, write_json
 from veneer.train.learner import Learner
 
 STEP = re.compile(r"step-\d{9}")

@@ -50,6 +50,13 @@ class Cell:
     needs: Needs = ONE_CORE
 
 
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """What came of a cell that a person, a file or a machine kept from its end."""
+
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Worker:
     """A process that runs one cell at a time, and sees these GPUs alone."""
@@ -114,22 +121,15 @@ class Crew:
                 told = time.monotonic()
             for index, future in arrived:
                 self._release(future)
-                cell, ready = cells[index], behind.get(index)
-                try:
-                    results[index] = future.result()
-                    if results[index] is Busy.BUSY:
-                        again.append(index)
-                        continue
-                except VeneerError as error:
-                    failures.append(f"{cell.name}: {error}")
-                except BrokenProcessPool:
-                    failures.append(
-                        f"{cell.name}: its worker process died, most likely for want of memory; run again, with fewer "
-                        "workers (--workers 1) if it happens again"
-                    )
+                results[index] = _outcome(future)
+                if results[index] is Busy.BUSY:
+                    again.append(index)
+                    continue
+                if isinstance(results[index], _Failed):
+                    failures.append(f"{cells[index].name}: {results[index].reason}")
                 left -= 1
-                done(cell.name)
-                if ready is not None:
+                done(cells[index].name)
+                if (ready := behind.get(index)) is not None:
                     rows.setdefault(cells[ready].needs, deque()).append(ready)
         if failures:
             many = f"{len(failures)} of {len(cells)} cells failed; the others are kept, and a new run asks only these"
@@ -212,6 +212,19 @@ class Crew:
         for process in running:
             process.kill()
             process.join()
+
+
+def _outcome(future: Future[Any]) -> Any:
+    """Return what came of a cell; a bug is raised as it is."""
+    try:
+        return future.result()
+    except VeneerError as error:
+        return _Failed(str(error))
+    except BrokenProcessPool:
+        return _Failed(
+            "its worker process died, most likely for want of memory; run again, with fewer workers (--workers 1) if "
+            "it happens again"
+        )
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -342,3 +343,15 @@ def test_what_was_paid_for_and_who_rated_stay_here(finished_study: Path, tmp_pat
     assert there
     assert digest_of_votes(there) == digest_of_votes(here)
     assert (there.votes, there.fixed) == (here.votes, "{}")
+
+
+def test_by_which_code_raters_are_paid_stays_here(finished_study: Path, tmp_path: Path) -> None:
+    file = copy_of(finished_study, tmp_path) / "study.yaml"
+    people = {"ratings": 2, "platform": {"kind": "prolific", "code": "C1A2B3D4"}}
+    told = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump(told | {"rate": {**told.get("rate", {}), "people": people}}))
+    study = load(file)
+    sent = belongings.of(parcel._without_pay(study)).text
+    assert "C1A2B3D4" in belongings.of(study).text
+    assert "C1A2B3D4" not in sent
+    assert "ratings: 2" in sent

@@ -24,6 +24,7 @@ from veneer.rate import votes
 from veneer.store import Artefact, Order, Store
 from veneer.study import Study, load
 from veneer.study_data import Closed
+from veneer.study_rate import PlatformSpec
 
 MANIFEST = "MANIFEST.json"
 MOST = 1 << 28
@@ -70,7 +71,7 @@ def pack(study_file: Path, file: Path, *, checkpoints: bool = True) -> Parcel:
     """Write a finished study into one file.
 
     The journal of requests stays here. Of the votes goes what results are made of: not what platforms call people, nor
-    how anybody logs in.
+    how anybody logs in, nor the code by which a platform pays.
 
     Args:
         study_file: The study.
@@ -87,7 +88,7 @@ def pack(study_file: Path, file: Path, *, checkpoints: bool = True) -> Parcel:
     kept = pipeline.store_of(study_file)
     study = pipeline.with_items(load(study_file), kept.root.parent)
     made = _finished(study, kept)
-    moved = belongings.of(study)
+    moved = belongings.of(_without_pay(study))
     members: list[Member] = [(study_file.name, moved.text.encode())]
     for where, path in moved.paths.items():
         members += _members(where, path, checkpoints)
@@ -170,6 +171,14 @@ def _finished(study: Study, kept: Store) -> list[Artefact]:
     for _ in pipeline.stages(study, kept.root.parent, look):
         pass
     return found
+
+
+def _without_pay(study: Study) -> Study:
+    """Return a study that says nothing of how raters came and were paid: whoever knows the code could be paid too."""
+    if study.rate is None or study.rate.people is None:
+        return study
+    people = study.rate.people.model_copy(update={"platform": PlatformSpec()})
+    return study.model_copy(update={"rate": study.rate.model_copy(update={"people": people})})
 
 
 def _members(where: str, path: Path, weights: bool) -> Iterator[Member]:

@@ -21,7 +21,7 @@ MINUTE = 60.0
 """Seconds of a calibration, all bases together."""
 STATES = 2
 """States of a training that may lie on disk at once: its own and its trunk's."""
-KERNELS = 0.85
+KERNELS = 1.0
 """GB that a process comes to hold on a processor, where torch keeps what it has compiled for the last 1,024 shapes of
 its products (oneDNN's cache): workers of the built-in study grow by so much within some ten students, and no more."""
 FULL = 0.95
@@ -52,7 +52,7 @@ class Training:
             return counted
         trial = self.trials[self.bases.index(plan)]
         kernels = KERNELS if trial.process_gb else 0.0
-        return max(counted + trial.process_gb, trial.peak_gb) + kernels
+        return max(counted + trial.process_gb + kernels, trial.peak_gb)
 
     def fits(self, plan: BasePlan) -> bool:
         """Return whether one device holds a base's training."""
@@ -136,12 +136,18 @@ def _trials(study: Study, train: TrainSpec, found: Sequence[BasePlan]) -> list[T
 
 
 def _steps(plan: BasePlan, train: TrainSpec) -> Iterator[list[Encoded]]:
-    """Yield a step like those of the largest amount: as many rows of the mean length, half of the tokens learned."""
-    rung = plan.rungs[-1]
-    rows = train.recipe.rows_per_step(rung.row)
-    each = rung.row
-    if rung.exact and rung.steps and not train.recipe.packing:
-        each = min(rung.row, max(2, round((rung.tokens + rung.replay) / rung.steps / rows)))
-    ids = tuple(place % plan.shape.body.vocabulary for place in range(each))
-    labels = (*(-100 for _ in range(each // 2)), *ids[each // 2 :])
-    yield [Encoded(input_ids=ids, labels=labels) for _ in range(rows)]
+    """Yield steps like those of the largest amount with the least replay.
+
+    Rows are as long as its rows, and as much of them is learned; where that is not known yet, they are full, and half
+    is learned.
+    """
+    rung = max(plan.rungs, key=lambda one: (-one.rung.replay, one.rung.amount))
+    full = ((rung.row, rung.row // 2),) * train.recipe.rows_per_step(rung.row)
+    # Lengths that differ cost more than their sum: a processor prepares anew for each shape.
+    for shape in rung.shapes or (full,):
+        yield [_row(length, learned, plan.shape.body.vocabulary) for length, learned in shape]
+
+
+def _row(length: int, learned: int, vocabulary: int) -> Encoded:
+    ids = tuple(place % vocabulary for place in range(length))
+    return Encoded(input_ids=ids, labels=(*(-100 for _ in range(length - learned)), *ids[length - learned :]))

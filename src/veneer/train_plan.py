@@ -22,6 +22,8 @@ from veneer.train.scored import learned
 
 EXACT = 5_000_000
 """Up to this largest amount the rows of a prepared source are made to count steps; beyond it takes minutes."""
+SHAPES = 300
+"""Steps whose rows' lengths are kept."""
 AGAIN = 4 / 3
 """How much longer a step takes that makes its activations anew (two passes forward and one back)."""
 
@@ -49,6 +51,9 @@ class RungPlan:
     """Tokens of the longest row."""
     exact: bool
     """Whether tokens and steps were counted; else they go by the amount."""
+    shapes: tuple[tuple[tuple[int, int], ...], ...] = ()
+    """Of some of its steps, evenly from first to last, each row's tokens and how many of them are learned, replay's
+    rows too; empty where rows are packed, or not counted."""
 
     @property
     def passed(self) -> float:
@@ -237,11 +242,14 @@ def _counted(rung: Rung, train: TrainSpec, base: Base, course: Course, before: i
     """
     lengths = course.rows.lengths
     sizes = [[lengths[row] for block in step for row in block] for step in course.steps]
-    mixed = [rows_beside(len(each), rung.replay) * max(each) for each in sizes]
+    beside = [[max(each)] * rows_beside(len(each), rung.replay) for each in sizes]
+    mixed = [sum(each) for each in beside]
     counts = [learned(course.rows[place]) for place in range(len(lengths))]
     asked = sum(counts[row] for step in course.steps[before:] for block in step for row in block)
     left = [length for each in sizes[before:] for length in each]
     aside = course.held_out.lengths if course.held_out else []
+    # Packed rows are all of one length.
+    some = 0 if train.recipe.packing else min(SHAPES, len(sizes))
     operations = base.shape.operations([*left, *mixed[before:]], asked + sum(mixed[before:]))
     # Going forth is a third of it, or half beside frozen weights.
     operations += base.shape.operations(aside, sum(aside)) * 2 / base.shape.passes
@@ -258,6 +266,13 @@ def _counted(rung: Rung, train: TrainSpec, base: Base, course: Course, before: i
         ),
         row=max(lengths),
         exact=True,
+        shapes=tuple(
+            (
+                *((lengths[row], counts[row]) for block in course.steps[place] for row in block),
+                *((length, length) for length in beside[place]),
+            )
+            for place in (number * len(sizes) // some for number in range(some))
+        ),
     )
 
 

@@ -15,7 +15,7 @@ from veneer.train import sft  # noqa: F401 (not called: what it brings is part o
 from veneer.train.hardware import peak_memory
 from veneer.train.learner import Loaded, learner_of, step
 
-MOST = 50
+MOST = 300
 """Steps; no more are taken, however short they are."""
 
 

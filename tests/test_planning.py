@@ -10,6 +10,7 @@ from veneer import pipeline, planning
 from veneer.errors import StudyError
 from veneer.machines import named
 from veneer.study import load
+from veneer.train.scored import learned
 
 
 def test_tokens_and_steps_are_those_of_the_training(finished_study: Path) -> None:
@@ -80,3 +81,35 @@ def test_a_base_that_fits_no_device_is_said_not_to(written_study: Path, tmp_path
     assert "1 x h100, 80 GB" in said
     assert "NO" in next(line for line in said.splitlines() if line.startswith("large") and "e+" in line)
     assert not (folder / "study").exists()
+
+
+def test_a_calibration_trains_on_rows_as_long_as_those_of_the_study(finished_study: Path) -> None:
+    study, store = load(finished_study / "study.yaml"), pipeline.store_of(finished_study / "study.yaml")
+    assert study.train is not None
+    found = planning.training(study, store.root, planning.prepared_of(study, store), on="h100")
+    for plan in found.bases:
+        largest = max((one for one in plan.rungs if not one.rung.replay), key=lambda one: one.rung.amount)
+        steps = list(planning._steps(plan, study.train))
+        assert len(steps) == largest.steps
+        assert sum(len(row.input_ids) for rows in steps for row in rows) == largest.tokens
+        assert 0 < sum(learned(row) for rows in steps for row in rows) < largest.tokens
+
+
+def test_before_there_is_data_a_calibration_trains_on_full_rows(written_study: Path) -> None:
+    study, store = load(written_study / "study.yaml"), pipeline.store_of(written_study / "study.yaml")
+    assert study.train is not None
+    found = planning.training(study, store.root, {}, on="h100")
+    [rows] = planning._steps(found.bases[0], study.train)
+    assert {len(row.input_ids) for row in rows} == {found.bases[0].rungs[-1].row}
+    assert len(rows) == study.train.recipe.batch_examples
+
+
+def test_a_calibration_is_what_the_hours_go_by(finished_study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "MINUTE", 0.5)
+    study, store = load(finished_study / "study.yaml"), pipeline.store_of(finished_study / "study.yaml")
+    found = planning.training(study, store.root, planning.prepared_of(study, store), calibrate=True)
+    for plan, trial, seconds in zip(found.bases, found.trials, found.seconds, strict=True):
+        assert trial.tokens_per_s > 0
+        assert seconds == plan.passed / trial.tokens_per_s
+        assert found.held(plan) >= trial.peak_gb >= trial.process_gb > 0
+        assert found.fits(plan)

@@ -47,6 +47,8 @@ class RungPlan:
     """Floating-point operations that are left, trunks counted once."""
     piece: int
     """Tokens of the largest piece that goes through at once."""
+    learned: float
+    """Share of a step's tokens that is learned, where it is most."""
     row: int
     """Tokens of the longest row."""
     exact: bool
@@ -144,7 +146,15 @@ def longest_row(base: Base, recipe: RecipeSpec) -> int:
 def _plan(name: str, train: TrainSpec, base: Base, rungs: Sequence[RungPlan]) -> BasePlan:
     recipe = train.recipe
     needs = [
-        footprint.memory(base, recipe, train.hardware, tokens=rung.piece, row=rung.row) for rung in rungs
+        footprint.memory(
+            base,
+            recipe,
+            train.hardware,
+            tokens=rung.piece,
+            learned=round(rung.learned * rung.piece),
+            row=rung.row,
+        )
+        for rung in rungs
     ]
     learning = BYTES[recipe.weights] if recipe.method == "full" else footprint.ADAPTERS
     own = base.parameters * BYTES[recipe.weights]
@@ -264,6 +274,10 @@ def _counted(rung: Rung, train: TrainSpec, base: Base, course: Course, before: i
         piece=_piece(
             max(sum(each) + more for each, more in zip(sizes, mixed, strict=True)), max(lengths), train
         ),
+        learned=max(
+            (sum(counts[row] for block in step for row in block) + more) / (sum(each) + more)
+            for step, each, more in zip(course.steps, sizes, mixed, strict=True)
+        ),
         row=max(lengths),
         exact=True,
         shapes=tuple(
@@ -302,6 +316,7 @@ def _guessed(rung: Rung, train: TrainSpec, base: Base, before: int) -> RungPlan:
         held_out=aside,
         operations=operations,
         piece=_piece(each, longest, train),
+        learned=1.0,
         row=longest,
         exact=False,
     )

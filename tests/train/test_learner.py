@@ -366,3 +366,28 @@ def test_a_folder_that_is_no_checkpoint_is_an_error(llama: Path) -> None:
     (llama / "config.json").unlink()
     with pytest.raises(ModelError, match=r"llama: cannot be loaded: .*`save_pretrained` is wanted"):
         learning.load(llama, PACKED)
+
+
+class SeenError(Exception):
+    """Raised by what looks at a model instead of going on."""
+
+
+@pytest.mark.parametrize(("shared", "device"), [("NO", "meta"), ("MULTI_GPU", "meta"), ("FSDP", "cpu")])
+def test_a_model_is_on_its_device_before_it_is_looked_at_unless_it_is_spread_out(
+    shared: str, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Elsewhere:
+        device = torch.device("meta")
+        distributed_type = shared
+        state = SimpleNamespace(deepspeed_plugin=None)
+
+        def __init__(self, **_: Any) -> None: ...
+
+    def look(model: Any, *_: Any, **__: Any) -> None:
+        raise SeenError({weight.device.type for weight in model.parameters()})
+
+    monkeypatch.setattr("accelerate.Accelerator", Elsewhere)
+    monkeypatch.setattr(learning, "Scored", look)
+    with pytest.raises(SeenError) as seen:
+        made(checkpoint(tmp_path))
+    assert seen.value.args == ({device},)

@@ -1,5 +1,6 @@
 """What training a base takes, told by its config.json alone: weights, memory on a device, floating-point operations."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ from veneer.train.hardware import Shape, shape_of_model
 from veneer.train.learner import SHORT
 
 BYTES = {"fp32": 4, "bf16": 2}
+NUMBER = re.compile(r"\d+")
 ADAPTERS = 4
 """Bytes of an adapter's weight: peft keeps them in fp32, whatever the base's are in."""
+LAST = 12
+"""Bytes of each of the output layer's numbers where the way back begins: its logarithm, and two gradients, in fp32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,8 @@ class Body:
     heads: int
     inner: int
     """Of the feed-forward layer."""
+    fed: int
+    """Inputs of a layer's matrices that are fed by norms, added up: autocast copies them for each."""
     gated: bool
     drops: bool
     """Whether what a layer adds is thinned out by dropout."""
@@ -69,7 +75,7 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """All of it, at the end of a pass forward, where it is most."""
+        """All of it, where a pass turns back and it is most."""
         return self.weights + self.gradients + self.optimizer + self.activations
 
 
@@ -114,7 +120,7 @@ def read(checkpoint: Path, recipe: RecipeSpec) -> Base:
         linear=sum(module.weight.numel() for _, module in linear) + (head.weight.numel() if head else 0),
         copied=0 if full else sum(_inputs(module) for module in adapted),
         shape=shape_of_model(model, adapters=not full),
-        body=_body(config.get_text_config(), [name for name, _ in linear], list(weights)),
+        body=_body(config.get_text_config(), linear, list(weights)),
     )
 
 
@@ -139,14 +145,17 @@ def spread(hardware: HardwareSpec) -> Spread:
         ) from error
 
 
-def memory(base: Base, recipe: RecipeSpec, hardware: HardwareSpec, *, tokens: int, row: int) -> Memory:
+def memory(
+    base: Base, recipe: RecipeSpec, hardware: HardwareSpec, *, tokens: int, learned: int, row: int
+) -> Memory:
     """Return what one device holds at most.
 
     Args:
         base: The model.
         recipe: How it is trained.
         hardware: Over how many devices, and whether activations are kept or made anew.
-        tokens: Of the largest piece that goes through at once; each is counted as learned.
+        tokens: Of the largest piece that goes through at once.
+        learned: Of these, those that are learned.
         row: Tokens of the longest row.
     """
     own = BYTES[recipe.weights]
@@ -167,34 +176,31 @@ def memory(base: Base, recipe: RecipeSpec, hardware: HardwareSpec, *, tokens: in
         weights=round(held / share + copies),
         gradients=round(twice * base.trained * learning / share),
         optimizer=round(states / share),
-        activations=_activations(base, recipe, hardware, tokens, row),
+        activations=_activations(base, recipe, hardware, tokens, row) + learned * base.body.vocabulary * LAST,
     )
 
 
 def _activations(base: Base, recipe: RecipeSpec, hardware: HardwareSpec, tokens: int, row: int) -> int:
-    """Return the bytes that a pass forward keeps for the way back, counted layer by layer.
+    """Return the bytes that a pass forward keeps of its layers for the way back, counted layer by layer.
 
     Kept are what norms are given, what goes into each matrix product whose weights learn, queries, keys, values and
-    what attention makes of them, and what goes into and out of the activation function. Against three trainings on an
-    H200 it is up to 4 % more than was found (docs/performance.md).
+    what attention makes of them, and what goes into and out of the activation function.
     """
     body = base.body
     stream = BYTES[recipe.weights]
     product = 2 if "bf16" in (recipe.precision, recipe.weights) else 4
     layer = 2 * stream * body.width + product * (2 * body.queries + 2 * body.keys)
     if recipe.method == "full":
-        layer += product * (2 * body.width + (4 if body.gated else 2) * body.inner)
+        fed = body.fed if product < stream else 2 * body.width
+        layer += product * (fed + (4 if body.gated else 2) * body.inner)
     else:
         layer += product * (base.copied // body.layers + (3 if body.gated else 1) * body.inner)
     layer += 2 * body.width if body.drops else 0
     if not recipe.packing and row <= SHORT:
         layer += body.heads * row * (4 + product)  # Written out: the weights of every pair.
-    # The output layer's numbers, the same in fp32, and their logarithms.
-    last = body.vocabulary * (product + 8)
-    each = (
-        stream * body.width * body.layers + layer if hardware.gradient_checkpointing else layer * body.layers
-    )
-    return tokens * (each + last)
+    if hardware.gradient_checkpointing:
+        return tokens * (stream * body.width * body.layers + layer)
+    return tokens * layer * body.layers
 
 
 def _has_adapter(name: str, recipe: RecipeSpec) -> bool:
@@ -209,10 +215,11 @@ def _inputs(module: Any) -> int:
     return int(rows if isinstance(module, Conv1D) else columns)
 
 
-def _body(config: Any, linear: list[str], weights: list[Any]) -> Body:
+def _body(config: Any, linear: list[tuple[str, Any]], weights: list[Any]) -> Body:
     width, heads = config.hidden_size, getattr(config, "num_attention_heads", 0)
     head = getattr(config, "head_dim", None) or (width // heads if heads else 0)
     inner = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * width
+    kinds = {NUMBER.sub("", name): _inputs(module) for name, module in linear}
     dropout = getattr(config, "resid_pdrop", None) or getattr(config, "hidden_dropout", None) or 0
     return Body(
         layers=config.num_hidden_layers,
@@ -221,7 +228,9 @@ def _body(config: Any, linear: list[str], weights: list[Any]) -> Body:
         keys=(getattr(config, "num_key_value_heads", None) or heads) * head,
         heads=heads,
         inner=inner,
-        gated=any("gate" in name for name in linear),
+        # Of a layer's other two, one is fed by attention, and one by the activation function.
+        fed=max(2 * width, sum(kinds.values()) - heads * head - inner),
+        gated=any("gate" in name for name in kinds),
         drops=dropout > 0,
         vocabulary=config.vocab_size,
         positions=getattr(config, "max_position_embeddings", None),

@@ -19,6 +19,8 @@ from veneer.models.encode import Encoded
 from veneer.study_train import HardwareSpec, RecipeSpec, TokensSpec
 from veneer.train.scored import Scored, learned, tensors_of
 
+WHOLE = ("NO", "MULTI_GPU", "MULTI_CPU")
+"""How accelerate calls it where each process holds the whole model."""
 SHORT = 256
 """Padded rows up to this long train faster with eager attention than with fused (measured on CPU, small models)."""
 
@@ -144,6 +146,9 @@ def learner_of(
         _instruct(plugin, recipe)
     if recipe.method != "full":
         model = _with_adapters(model, recipe, loaded.new)
+    if recipe.method != "qlora" and accelerator.distributed_type in WHOLE:
+        # Before it is looked at: what is computed in one go is told by where the weights are.
+        model.to(accelerator.device)
     if hardware.gradient_checkpointing:
         # Renamed within transformers 5.
         renamed = getattr(model, "activation_checkpointing_enable", None)

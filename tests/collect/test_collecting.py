@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.collect.small import BROAD, ask, collected
 from tests.conftest import veneer
 from tests.models.server import Server, serving
@@ -107,3 +109,33 @@ def test_even_after_kill_9_of_a_run_its_worker_takes_down_what_is_on_its_way(tmp
         while answered(tmp_path) < len(slow.seen()):
             assert time.monotonic() < deadline
             time.sleep(0.1)
+
+
+def test_two_machines_that_share_a_study_ask_each_query_once_and_never_beside_each_other(
+    tmp_path: Path,
+) -> None:
+    elsewhere = ["unshare", "-ru", "sh", "-c", 'hostname node7 && exec "$@"', "sh"]
+    if subprocess.run([*elsewhere, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody give a process another host name (unshare)")
+    names = ("one", "two", "three")
+    with serving(latency=0.05) as server:
+        for name in names:
+            ask(tmp_path, *(f"{name} {number}" for number in range(40)))
+            (tmp_path / "queries.jsonl").rename(tmp_path / f"{name}.jsonl")
+        collected(
+            tmp_path,
+            server.url,
+            {name: BROAD | {"queries": f"{name}.jsonl"} for name in names},
+            {"concurrency": 4},
+        )
+        run = [sys.executable, "-m", "veneer.cli", "run", str(tmp_path / "study.yaml"), "--until", "collect"]
+        runs = [
+            subprocess.Popen(each, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            for each in (run, [*elsewhere, *run])
+        ]
+        assert [one.communicate()[1] for one in runs] == [b"", b""]
+        assert [one.returncode for one in runs] == [0, 0]
+        assert len(server.seen()) == len(set(server.seen())) == 120
+        assert server.most_at_once() == 4
+    assert answered(tmp_path) == 120
+    assert not list((tmp_path / "study").rglob("*.lease"))

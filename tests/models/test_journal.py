@@ -1,5 +1,6 @@
 """The journal holds each answer once, counts what was paid, and can be read while it is written."""
 
+import os
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -129,3 +130,60 @@ def test_a_journal_that_another_machine_writes_is_read_without_touching_what_tha
         with reading(path) as seen:
             assert (seen.has("old"), seen.has("new")) == (True, False)
         assert {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()} == before
+
+
+def test_a_journal_that_another_machine_has_just_made_holds_no_answers_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "j"
+    monkeypatch.setattr(lease, "elsewhere", lambda _: True)
+    with open_journal(path) as journal:
+        journal.record([("new", ANSWER)])
+        with reading(path) as seen:
+            assert (seen.has("new"), seen.answered(), seen.spent().paid) == (False, 0, 0.0)
+
+
+def test_a_journal_whose_making_was_killed_holds_no_answers(tmp_path: Path) -> None:
+    (tmp_path / "j").touch()
+    with reading(tmp_path / "j") as journal:
+        assert journal.answered() == 0
+
+
+def damaged(folder: Path) -> Path:
+    """Return a journal that opens, and whose answers are overwritten on the disk."""
+    with open_journal(folder / "j") as journal:
+        journal.record([(f"{number:064}", replace(ANSWER, text="x" * 500)) for number in range(200)])
+    with (folder / "j").open("r+b") as file:
+        file.seek(16 * 4096)
+        file.write(b"\xff" * (folder / "j").stat().st_size)
+    return folder / "j"
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "said"), [(False, "move it away only if"), (True, "while another machine writes it")]
+)
+def test_damage_that_shows_while_a_journal_is_read_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: bool, said: str
+) -> None:
+    path = damaged(tmp_path)
+    monkeypatch.setattr(lease, "elsewhere", lambda _: elsewhere)
+    with pytest.raises(StoreError, match=said), reading(path) as journal:
+        [journal.has(f"{number:064}") for number in range(200)]
+
+
+def test_damage_that_shows_while_requests_are_asked_says_what_to_do(tmp_path: Path) -> None:
+    path = damaged(tmp_path)
+    with pytest.raises(StoreError, match="move it away only if"), open_journal(path) as journal:
+        [journal.find(f"{number:064}") for number in range(200)]
+
+
+def test_a_journal_in_a_folder_that_is_not_to_be_written_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_journal(tmp_path / "j") as journal:
+        journal.record([("k", ANSWER)])
+    # Whoever may write anything, as in a container, is refused nothing: what SQLite leaves behind shows how it is read.
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with reading(tmp_path / "j") as journal:
+        assert journal.has("k")
+        assert [file.name for file in tmp_path.iterdir()] == ["j"]

@@ -1,12 +1,12 @@
 """The journal: every request to an endpoint and what came back, on disk before it counts; one file a study."""
 
 import json
+import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from veneer import lease
 from veneer.errors import StoreError
@@ -211,17 +211,15 @@ def open_journal(path: Path) -> Iterator[Journal]:
         StoreError: It is no journal, or damaged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    base = _careful(
-        path, lambda: sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-    )
-    try:
+    with (
+        _explained(path),
+        closing(sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)) as base,
+    ):
         # FULL: a commit has reached the disk when it returns. WAL: one write to it a commit, and readers never wait.
-        _careful(path, lambda: base.execute("PRAGMA journal_mode = WAL"))
+        base.execute("PRAGMA journal_mode = WAL")
         base.execute("PRAGMA synchronous = FULL")
-        _careful(path, lambda: base.executescript(_TABLES))
+        base.executescript(_TABLES)
         yield Journal(base=base)
-    finally:
-        base.close()
 
 
 def progress(path: Path) -> tuple[int, float]:
@@ -245,19 +243,34 @@ def reading(path: Path) -> Iterator[Journal]:
     Raises:
         StoreError: It is no journal, or damaged.
     """
-    how = "immutable=1" if lease.elsewhere(path.with_name(ASKING.name)) else "mode=ro"
-    base = _careful(path, lambda: sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=5))
-    try:
-        _careful(path, lambda: base.execute("SELECT count(*) FROM totals").fetchone())
-        yield Journal(base=base)
-    finally:
-        base.close()
+    away = lease.elsewhere(path.with_name(ASKING.name))
+    # Where nothing can be written and no log lies beside it, the file is all there is; SQLite would want to make one.
+    whole = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+    how = "immutable=1" if away or whole else "mode=ro"
+    with (
+        _explained(path, away=away),
+        closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=5)) as base,
+        closing(sqlite3.connect(":memory:")) as empty,
+    ):
+        # Just made, or all that is in it is where only the other machine sees it.
+        new = base.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+        if new:
+            empty.executescript(_TABLES)
+        else:
+            base.execute("SELECT count(*) FROM totals").fetchone()
+        yield Journal(base=empty if new else base)
 
 
-def _careful(path: Path, act: Callable[[], Any]) -> Any:
+@contextmanager
+def _explained(path: Path, *, away: bool = False) -> Iterator[None]:
+    """Raise what SQLite finds wrong with a journal as an error that says what to do."""
     try:
-        return act()
+        yield
     except sqlite3.DatabaseError as error:
+        if away:
+            raise StoreError(
+                f"{path}: cannot be read while another machine writes it ({error}). Try again in a while."
+            ) from error
         raise StoreError(
             f"{path}: is no journal that can be read ({error}). It holds answers that were paid for: keep it, look "
             "what is wrong with the disk, and move it away only if you accept to pay again."

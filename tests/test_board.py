@@ -7,6 +7,7 @@ from rich.console import Console
 
 from veneer import board
 from veneer.board import Board
+from veneer.lease import Holder
 
 
 def lines(monkeypatch: pytest.MonkeyPatch, every: float) -> list[str]:
@@ -43,4 +44,17 @@ def test_what_has_no_answer_is_said_with_what_becomes_of_it() -> None:
     assert told.getvalue().splitlines() == [
         "collect: broad: 1 of 4 requests have no answer (1 x cut); the next run asks these again.",
         "collect: broad: 1 of 4 requests have no answer (1 x cut); the journal is gone.",
+    ]
+
+
+def test_who_is_waited_for_is_said_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board, "LOGGED", -1.0)
+    told = StringIO()
+    progress = Board(Console(file=told, soft_wrap=True), {})
+    who = Holder(host="node7", process=4711, age=12.3)
+    progress.waits("answer", "student", who, True)
+    progress.waits("train", "student", who, False)
+    assert told.getvalue().splitlines() == [
+        "answer: student waits for process 4711 on node7 (heard of 12 s ago): one run asks endpoints at a time",
+        "train: student waits for process 4711 on node7 (heard of 12 s ago), which makes it",
     ]

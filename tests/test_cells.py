@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -231,6 +232,23 @@ def test_what_another_run_is_at_is_looked_at_again_behind_the_others(tmp_path: P
         results = hands.run(cells, ended.append)
     assert results == ["0-busy, 1-free", "0-busy"]
     assert ended == ["free", "busy"]
+
+
+def test_what_another_run_was_at_is_told_while_it_is_waited_for(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def tick(busy: Sequence[str]) -> None:
+        told.extend(busy)
+        if busy:
+            (tmp_path / "made").touch()
+
+    busy = Cell(name="busy", work=partial(look_for, tmp_path / "made", 0.1))
+    with crew(2) as hands:
+        assert hands.run([busy, Cell(name="free", work=partial(double, 1))], lambda _: None, tick) == [
+            "there",
+            2,
+        ]
+    assert set(told) == {"busy"}
 
 
 def look_for(file: Path, seconds: float) -> str | Busy:

@@ -77,6 +77,15 @@ def test_whether_another_machine_holds_a_lease_can_be_told(tmp_path: Path) -> No
     assert found == [False, True, False]
 
 
+def test_a_run_knows_what_its_own_workers_hold_from_what_another_run_holds(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours.lease", tmp_path / "theirs.lease"
+    processes = started(ours), started(theirs, host="node7")
+    found = [lease.other(path) for path in (ours, theirs, tmp_path / "free.lease")]
+    for process in processes:
+        kill(process)
+    assert [one and one.host for one in found] == [None, "node7", None]
+
+
 def test_the_lease_of_a_process_that_was_killed_here_is_free_at_once(tmp_path: Path) -> None:
     kill(started(tmp_path / "a.lease"))
     with lease.held(tmp_path / "a.lease", patience=1) as ours:

@@ -157,6 +157,21 @@ def test_of_the_runs_that_share_a_folder_one_asks_endpoints_at_a_time(tmp_path: 
     assert isinstance(store.attempt(order(name="other", needs=Needs(home=True))), Artefact)
 
 
+def test_who_keeps_a_cell_from_being_made_is_who_asks_or_else_who_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, asks = Store(root=tmp_path / "artefacts"), order(name="asks", needs=Needs(home=True))
+    held = {".asking.lease": "node7", f".asks-{asks.key[:12]}.lease": "node8"}
+
+    def other(path: Path) -> lease.Holder | None:
+        host = held.get(path.name)
+        return lease.Holder(host=host, process=1, age=0.0) if host else None
+
+    monkeypatch.setattr(lease, "other", other)
+    found = [store.awaited(each) for each in (asks, order(name="asks"), order(name="free"))]
+    assert [one and one.host for one in found] == ["node7", "node8", None]
+
+
 def lose_the_lease(path: Path, folder: Path) -> None:
     """Make something while another run takes the lease over, as after a night in which this machine slept."""
     (folder / "half.txt").write_text("half")

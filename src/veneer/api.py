@@ -16,6 +16,7 @@ from veneer.analyze.style import styles_of, unigram_overlap
 from veneer.benchmarks.benchmark import Benchmark, Item
 from veneer.cells import crew
 from veneer.errors import DataError, StoreError
+from veneer.lease import Holder
 from veneer.records import Example, Message
 from veneer.report.sheets import flat
 from veneer.report.shown import read
@@ -46,6 +47,9 @@ class _Silent:
         pass
 
     def lacks(self, stage: str, cell: str, said: str, closed: str) -> None:
+        pass
+
+    def waits(self, stage: str, cell: str, who: Holder, asks: bool) -> None:
         pass
 
     def learned(self, lines: Mapping[str, Mapping[str, Any]]) -> None:

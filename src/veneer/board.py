@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from veneer.disk import Row
+from veneer.lease import Holder
 
 LOGGED = 60.0
 """Seconds between two lines about a stage that takes long where the output is no terminal."""
@@ -87,6 +88,14 @@ class Board:
         self._screen.print(
             f"{stage}: {cell}: {said}; {closed or 'the next run asks these again'}.", markup=False
         )
+
+    def waits(self, stage: str, cell: str, who: Holder, asks: bool) -> None:
+        """Say for which run a cell waits."""
+        of = f"process {who.process} on {who.host} (heard of {who.age:.0f} s ago)"
+        said = f"{cell} waits for {of}"
+        said += ": one run asks endpoints at a time" if asks else ", which makes it"
+        self._say(said)
+        self._log(f"{stage}: {said}")
 
     def learned(self, lines: Mapping[str, Row]) -> None:
         """Say how far each student in training is."""

@@ -79,7 +79,10 @@ class Crew:
     _busy: dict[Future[Any], tuple[_Worker, Needs]] = field(default_factory=dict)
 
     def run(
-        self, cells: Sequence[Cell], done: Callable[[str], None], tick: Callable[[], None] = lambda: None
+        self,
+        cells: Sequence[Cell],
+        done: Callable[[str], None],
+        tick: Callable[[Sequence[str]], None] = lambda busy: None,
     ) -> list[Any]:
         """Run every cell and return their results in order.
 
@@ -90,7 +93,7 @@ class Crew:
         Args:
             cells: The work; names are for progress and errors.
             done: Called with a cell's name when it has ended.
-            tick: Called about twice a second while cells run.
+            tick: Called about twice a second while cells run, with the names of those that another run was at.
 
         Raises:
             CellsError: One or more cells failed.
@@ -117,7 +120,7 @@ class Crew:
             # A timeout, so that Ctrl-C is heard between the waits on every platform.
             arrived = _arrived(ended, TICK)
             if time.monotonic() - told >= TICK or not arrived:
-                tick()
+                tick([cell.name for cell, one in zip(cells, results, strict=True) if one is Busy.BUSY])
                 told = time.monotonic()
             for index, future in arrived:
                 self._release(future)

@@ -6,6 +6,7 @@ waiter's own clock: the clocks of two machines need not agree. It needs no lock 
 network file systems have.
 """
 
+import multiprocessing
 import os
 import signal
 import socket
@@ -124,6 +125,13 @@ def holder(path: Path) -> Holder | None:
     return Holder(
         host=owner.hostname.partition("?")[0], process=owner.pid, age=max(0.0, time.time() - renewed)
     )
+
+
+def other(path: Path) -> Holder | None:
+    """Return who holds a lease, unless it is this process or a worker of its."""
+    ours = {os.getpid(), *(child.pid for child in multiprocessing.active_children())}
+    who = holder(path)
+    return None if who and who.process in ours and not elsewhere(path) else who
 
 
 def elsewhere(path: Path) -> bool:

@@ -14,7 +14,7 @@ from veneer.collect import queries, synthesis, teacher
 from veneer.disk import canonical, digest
 from veneer.errors import StudyError
 from veneer.evaluate import answer, grade, judge_likelihood, judge_model, judge_recorded, judge_tone
-from veneer.lease import Holder
+from veneer.lease import Busy, Holder
 from veneer.models.journal import progress
 from veneer.models.model import ModelRef
 from veneer.prepare import make as prepare
@@ -121,18 +121,17 @@ def run(study: Study, store: Store, crew: Crew, watch: Watch, until: str = STAGE
         found = {order.name: store.find(order) for order in orders}
         assert len(found) == len(orders), f"two cells of {stage} share a name"
         closed = _closed(stage, store)
+        left = [order for order in orders if (one := found[order.name]) is None or (one.lacks and not closed)]
+
+        def work(order: Order) -> Callable[[], Artefact | Busy]:
+            one = found[order.name]
+            return partial(store.renew, order, one) if one else partial(store.attempt, order)
+
         cells = [
-            Cell(
-                name=order.name,
-                work=partial(store.renew, order, one) if one else partial(store.attempt, order),
-                line=order.line,
-                needs=order.needs,
-            )
-            for order in orders
-            if (one := found[order.name]) is None or (one.lacks and not closed)
+            Cell(name=order.name, work=work(order), line=order.line, needs=order.needs) for order in left
         ]
         watch.begin(stage, len(orders), len(orders) - len(cells))
-        told = partial(_tell, place, stage, [cell.name for cell in cells], watch)
+        told = partial(_tell, store, stage, left, watch)
         told()
         made = crew.run(cells, partial(watch.advance, stage), told)
         found |= {artefact.name: artefact for artefact in made}
@@ -272,11 +271,15 @@ def journal_of(place: Path) -> Path:
     return place / "requests" / "journal.sqlite"
 
 
-def _tell(place: Path, stage: str, cells: Sequence[str], watch: Watch) -> None:
+def _tell(store: Store, stage: str, left: Sequence[Order], watch: Watch, busy: Sequence[str] = ()) -> None:
     if stage == "train":
-        watch.learned(ladder.progress(place, cells))
+        watch.learned(ladder.progress(store.root.parent, [order.name for order in left]))
     else:
-        watch.heard(*progress(journal_of(place)))
+        watch.heard(*progress(journal_of(store.root.parent)))
+    for order in left:
+        if order.name in busy and (who := store.awaited(order)):
+            watch.waits(stage, order.name, who, order.needs.home)
+            break
 
 
 def _collect(study: Study, master: ModelRef) -> list[Order]:

@@ -172,6 +172,10 @@ class Store:
         """Return who is making the order's artefact this moment; None if nobody is."""
         return lease.holder(self._leases(order)[-1])
 
+    def awaited(self, order: Order) -> lease.Holder | None:
+        """Return who of another run keeps the order from being made this moment; None if nobody does."""
+        return next(filter(None, map(lease.other, self._leases(order))), None)
+
     @contextmanager
     def _leased(self, order: Order) -> Iterator[bool]:
         """Hold the right to make an artefact and what its line shares, and yield whether it was to be had.

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from veneer.disk import Row
+from veneer.lease import Holder
 
 
 class Watch(Protocol):
@@ -20,6 +21,9 @@ class Watch(Protocol):
 
     def lacks(self, stage: str, cell: str, said: str, closed: str) -> None:
         """A cell has requests without an answer: how many, and why no run asks them again; empty if the next does."""
+
+    def waits(self, stage: str, cell: str, who: Holder, asks: bool) -> None:
+        """A cell waits for another run, which makes it or, where it asks endpoints, asks; said twice a second."""
 
     def learned(self, lines: Mapping[str, Row]) -> None:
         """How far each student in training is: the last line of its log, by its name; said twice a second."""

@@ -10,6 +10,7 @@ import pytest
 from veneer import disk, pipeline, store
 from veneer.cells import crew
 from veneer.disk import Row
+from veneer.lease import Holder
 from veneer.study import load
 
 STUDY = Path(__file__).parents[2] / "studies" / "vicuna80.yaml"
@@ -23,6 +24,8 @@ class Silent:
     def heard(self, answers: int, dollars: float) -> None: ...
 
     def lacks(self, stage: str, cell: str, said: str, closed: str) -> None: ...
+
+    def waits(self, stage: str, cell: str, who: Holder, asks: bool) -> None: ...
 
     def learned(self, lines: Mapping[str, Row]) -> None: ...
 

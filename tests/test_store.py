@@ -157,6 +157,14 @@ def test_of_the_runs_that_share_a_folder_one_asks_endpoints_at_a_time(tmp_path: 
     assert isinstance(store.attempt(order(name="other", needs=Needs(home=True))), Artefact)
 
 
+def test_who_may_ask_waits_for_no_cell_of_one_that_asked_before_and_is_gone(tmp_path: Path) -> None:
+    store, asks = Store(root=tmp_path / "artefacts"), order(name="asks", needs=Needs(home=True))
+    left = store.root / asks.stage / f".asks-{asks.key[:12]}.lease"
+    with lease.held(left, patience=0):
+        assert isinstance(store.attempt(asks), Artefact)
+    assert not left.exists()
+
+
 def test_who_keeps_a_cell_from_being_made_is_who_asks_or_else_who_makes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -155,7 +155,7 @@ class Crew:
             return None
         try:
             with _deaf_to_ctrl_c():
-                future = worker.pool.submit(cell.work)
+                future = worker.pool.submit(_run, cell.work)
         except BrokenProcessPool:
             return self._start(cell)  # It died while it had nothing to do: another takes its place.
         self._busy[future] = worker, needs
@@ -215,6 +215,14 @@ class Crew:
         for process in running:
             process.kill()
             process.join()
+
+
+def _run(work: Callable[[], Any]) -> Any:
+    """Run a cell's work in a worker, and end the worker where a signal has ended the work, its leases given back."""
+    try:
+        return work()
+    except SystemExit:
+        os._exit(128 + signal.SIGTERM)
 
 
 def _outcome(future: Future[Any]) -> Any:

@@ -185,9 +185,14 @@ class Store:
         """
         with ExitStack() as stack:
             try:
-                yield all(
-                    stack.enter_context(lease.held(path, lease.PATIENCE)) for path in self._leases(order)
-                )
+                first, *others = self._leases(order)
+                ours = stack.enter_context(lease.held(first, lease.PATIENCE))
+                if ours and order.needs.home:
+                    for path in others:
+                        path.unlink(
+                            missing_ok=True
+                        )  # Whoever held it asked, and does so no more: it is gone.
+                yield ours and all(stack.enter_context(lease.held(path, lease.PATIENCE)) for path in others)
             except OSError as error:
                 if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                     raise

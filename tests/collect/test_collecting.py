@@ -98,6 +98,8 @@ def test_sigterm_ends_a_run_politely_and_keeps_every_answer_on_its_way(tmp_path:
         assert process.returncode == 128 + signal.SIGTERM
         assert said.decode() == "Ended by a signal. Nothing finished is lost: the same command carries on.\n"
         assert answered(tmp_path) == len(slow.seen())
+        # Another machine goes on at once.
+        assert not list((tmp_path / "study").rglob("*.lease"))
 
 
 def test_even_after_kill_9_of_a_run_its_worker_takes_down_what_is_on_its_way(tmp_path: Path) -> None:

@@ -123,9 +123,9 @@ def test_a_journal_that_another_machine_writes_is_read_without_touching_what_tha
     path = tmp_path / "j"
     with open_journal(path) as journal:
         journal.record([("old", ANSWER)])
-    monkeypatch.setattr(lease, "elsewhere", lambda asking: asking == tmp_path / ".asking.lease")
     with open_journal(path) as journal:
         journal.record([("new", ANSWER)])
+        monkeypatch.setattr(lease, "elsewhere", lambda asking: asking == tmp_path / ".asking.lease")
         before = {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
         with reading(path) as seen:
             assert (seen.has("old"), seen.has("new")) == (True, False)
@@ -136,9 +136,9 @@ def test_a_journal_that_another_machine_has_just_made_holds_no_answers_yet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "j"
-    monkeypatch.setattr(lease, "elsewhere", lambda _: True)
     with open_journal(path) as journal:
         journal.record([("new", ANSWER)])
+        monkeypatch.setattr(lease, "elsewhere", lambda _: True)
         with reading(path) as seen:
             assert (seen.has("new"), seen.answered(), seen.spent().paid) == (False, 0, 0.0)
 
@@ -147,6 +147,16 @@ def test_a_journal_whose_making_was_killed_holds_no_answers(tmp_path: Path) -> N
     (tmp_path / "j").touch()
     with reading(tmp_path / "j") as journal:
         assert journal.answered() == 0
+
+
+def test_nothing_is_written_while_another_machine_holds_the_right_to_ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_journal(tmp_path / "j") as journal:
+        monkeypatch.setattr(lease, "elsewhere", lambda _: True)
+        with pytest.raises(StoreError, match="another machine asks meanwhile"):
+            journal.record([("k", ANSWER)])
+        assert not journal.has("k")
 
 
 def damaged(folder: Path) -> Path:

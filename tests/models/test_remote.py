@@ -392,5 +392,5 @@ def test_a_signal_to_end_waits_for_what_is_in_flight(tmp_path: Path) -> None:
         while len(slow.seen()) < 40:
             time.sleep(0.01)
         os.kill(child.pid, signal.SIGTERM)
-        assert child.wait(10) == -signal.SIGTERM
+        assert child.wait(10) == 128 + signal.SIGTERM
         assert len(recorded(tmp_path)) == len(slow.seen())

@@ -1,7 +1,6 @@
 """Asks an endpoint many requests at once: within its limits and the cap, every answer on disk before it counts."""
 
 import asyncio
-import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -122,6 +121,7 @@ def ask(
         ModelError: No request can succeed, or none does.
         StoreError: The disk does not take what came.
         KeyboardInterrupt: After Ctrl-C.
+        SystemExit: After the signal to end; on its way out the process gives back its leases.
         Exception: What taking the next request raised.
     """
     key_of(endpoint)
@@ -145,7 +145,7 @@ def ask(
     if desk.signalled == signal.SIGINT:
         raise KeyboardInterrupt
     if desk.signalled:
-        os.kill(os.getpid(), desk.signalled)
+        raise SystemExit(128 + desk.signalled)
     if desk.error:
         raise ModelError(clean(str(desk.error), endpoint)) from desk.error
     return desk.tally

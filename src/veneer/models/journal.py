@@ -66,6 +66,7 @@ class Spent:
 class Journal:
     """An open journal; only one process at a time writes, any may read."""
 
+    path: Path
     base: sqlite3.Connection
 
     def find(self, key: str) -> Answer | None:
@@ -188,15 +189,19 @@ class Journal:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
+        if lease.elsewhere(self.path.with_name(ASKING.name)):
+            raise StoreError(
+                f"{self.path}: another machine asks meanwhile: this one slept, or could not reach the folder. What was "
+                "in flight here may be lost; all else is kept. Run again."
+            )
         try:
             self.base.execute("BEGIN IMMEDIATE")
             yield
             self.base.execute("COMMIT")
         except sqlite3.DatabaseError as error:
-            file = self.base.execute("PRAGMA database_list").fetchone()[2]
             raise StoreError(
-                f"{file}: cannot be written ({error}). Make room on the disk, or look what is wrong with it, and run "
-                "again: all answers in it are kept."
+                f"{self.path}: cannot be written ({error}). Make room on the disk, or look what is wrong with it, and "
+                "run again: all answers in it are kept."
             ) from error
         finally:
             if self.base.in_transaction:  # SQLite may have rolled back by itself, as on a full disk.
@@ -219,7 +224,7 @@ def open_journal(path: Path) -> Iterator[Journal]:
         base.execute("PRAGMA journal_mode = WAL")
         base.execute("PRAGMA synchronous = FULL")
         base.executescript(_TABLES)
-        yield Journal(base=base)
+        yield Journal(path=path, base=base)
 
 
 def progress(path: Path) -> tuple[int, float]:
@@ -258,7 +263,7 @@ def reading(path: Path) -> Iterator[Journal]:
             empty.executescript(_TABLES)
         else:
             base.execute("SELECT count(*) FROM totals").fetchone()
-        yield Journal(base=empty if new else base)
+        yield Journal(path=path, base=empty if new else base)
 
 
 @contextmanager

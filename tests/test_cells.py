@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from veneer import lease
 from veneer.cells import Cell, Crew, crew
 from veneer.errors import CellsError, DataError
 from veneer.lease import Busy
@@ -232,6 +233,20 @@ def test_what_another_run_is_at_is_looked_at_again_behind_the_others(tmp_path: P
         results = hands.run(cells, ended.append)
     assert results == ["0-busy, 1-free", "0-busy"]
     assert ended == ["free", "busy"]
+
+
+def hold_and_be_ended(path: Path) -> None:
+    with lease.held(path, patience=0):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+
+def test_a_cell_that_asks_gives_its_leases_back_when_it_is_told_to_end(tmp_path: Path) -> None:
+    path = tmp_path / "asking.lease"
+    asks = Cell(name="asks", work=partial(hold_and_be_ended, path), needs=Needs(home=True))
+    with crew(1) as hands, pytest.raises(CellsError, match="worker process died"):
+        hands.run([asks], lambda _: None)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_another_run_was_at_is_told_while_it_is_waited_for(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ class Crew:
             return None
         try:
             with _deaf_to_ctrl_c():
-                future = worker.pool.submit(_run, cell.work)
+                future = worker.pool.submit(_run, cell.work, cell.needs.home)
         except BrokenProcessPool:
             return self._start(cell)  # It died while it had nothing to do: another takes its place.
         self._busy[future] = worker, needs
@@ -217,12 +217,20 @@ class Crew:
             process.join()
 
 
-def _run(work: Callable[[], Any]) -> Any:
-    """Run a cell's work in a worker, and end the worker where a signal has ended the work, its leases given back."""
+def _run(work: Callable[[], Any], home: bool) -> Any:
+    """Run a cell's work in a worker. One that asks gives its leases back when it is told to end: others wait."""
+    if home:
+        signal.signal(signal.SIGTERM, _leave)
     try:
         return work()
     except SystemExit:
         os._exit(128 + signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit
 
 
 def _outcome(future: Future[Any]) -> Any:

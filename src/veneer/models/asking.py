@@ -364,17 +364,19 @@ async def _on_disk(desk: _Desk, act: Callable[[], T]) -> T:
 def _heard(desk: _Desk) -> Iterator[None]:
     """While it lasts, Ctrl-C and the signal to end stop the asking and lose nothing."""
     loop = asyncio.get_running_loop()
-    known = []
+    known = {}
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is signal.SIG_IGN:
             continue
         try:
+            before = signal.getsignal(number)
             loop.add_signal_handler(number, partial(desk.stop, None, int(number)))
         except (ValueError, RuntimeError):
             break  # Only the main thread hears signals.
-        known.append(number)
+        known[number] = before
     try:
         yield
     finally:
-        for number in known:
+        for number, before in known.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, before)

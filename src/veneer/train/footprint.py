@@ -1,23 +1,23 @@
 """What training a base takes, told by its config.json alone: weights, memory on a device, floating-point operations."""
 
-import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from veneer.errors import ModelError
 from veneer.study_train import HardwareSpec, RecipeSpec
-from veneer.train.hardware import Shape, shape_of_model
-from veneer.train.learner import SHORT
+from veneer.train.hardware import Shape, attention_of, shape_of_model
+from veneer.train.learner import SHORT, with_adapters
 
 BYTES = {"fp32": 4, "bf16": 2}
-NUMBER = re.compile(r"\d+")
 ADAPTERS = 4
 """Bytes of an adapter's weight: peft keeps them in fp32, whatever the base's are in."""
 LAST = 12
@@ -35,10 +35,28 @@ class Body:
     keys: int
     heads: int
     inner: int
-    """Of the feed-forward layer."""
+    """Of the feed-forward layer, experts' left out."""
+    picked: int
+    """Of the feed-forward layers of all experts that one token goes to, together."""
+    experts: int
+    """How many these are; 0 where a layer has none."""
     fed: int
     """Inputs of a layer's matrices that are fed by norms, added up: autocast copies them for each."""
+    normed: int
+    """What a layer's norms are given, added up, if they are computed in one go."""
+    written: int
+    """The same of norms that are written out step by step (Gemma's)."""
+    doubled: bool
+    """Whether autocast has norms computed in fp32, whatever the weights (LayerNorm)."""
     gated: bool
+    relu: bool
+    """Whether what comes out of the activation function is enough for the way back."""
+    fused: bool
+    """Whether attention can do without writing out the weights of every pair."""
+    capped: bool
+    """Whether the products of queries and keys are capped, for which pairs are written out."""
+    whole: bool
+    """Whether the output layer is asked about every token, since its numbers are scaled or capped."""
     drops: bool
     """Whether what a layer adds is thinned out by dropout."""
     vocabulary: int
@@ -59,6 +77,8 @@ class Base:
     """Weights of the layers that autocast copies."""
     copied: int
     """Inputs of all layers with adapters, each of which keeps a copy of its own; 0 without adapters."""
+    merged: int
+    """Weights of experts with adapters: they are added up anew, and kept so, in each pass."""
     shape: Shape
     body: Body
 
@@ -98,30 +118,41 @@ def read(checkpoint: Path, recipe: RecipeSpec) -> Base:
         config = AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        ImportError,
+        AssertionError,
+    ) as error:
+        said = (str(error).strip() or repr(error)).splitlines()[0]
         raise ModelError(
-            f"{checkpoint}: no model can be made of its config.json: {str(error).splitlines()[0]} A folder as written "
-            "by `save_pretrained` is wanted."
+            f"{checkpoint}: no causal language model can be made of its config.json: {said} The folder of one is "
+            "wanted, as written by `save_pretrained`."
         ) from error
     # Tied weights are one.
-    weights = {id(weight): weight for weight in model.parameters()}.values()
+    weights = list({id(weight): weight for weight in model.parameters()}.values())
     head = model.get_output_embeddings()
+    # Of a model that sees or hears too, the part that reads.
     linear = [
-        (name, module)
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear | Conv1D) and module is not head
+        each
+        for each in model.get_decoder().modules()
+        if isinstance(each, nn.Linear | Conv1D) and each is not head
     ]
-    adapted = [module for name, module in linear if _has_adapter(name, recipe)]
-    whole = sum(weight.numel() for weight in weights)
     full = recipe.method == "full"
-    return Base(
-        parameters=whole,
-        trained=whole if full else recipe.lora.rank * sum(sum(module.weight.shape) for module in adapted),
-        linear=sum(module.weight.numel() for _, module in linear) + (head.weight.numel() if head else 0),
-        copied=0 if full else sum(_inputs(module) for module in adapted),
-        shape=shape_of_model(model, adapters=not full),
-        body=_body(config.get_text_config(), linear, list(weights)),
+    shape = shape_of_model(model, adapters=not full)
+    base = Base(
+        parameters=sum(weight.numel() for weight in weights),
+        trained=sum(weight.numel() for weight in weights),
+        linear=sum(each.weight.numel() for each in linear) + (head.weight.numel() if head else 0),
+        copied=0,
+        merged=0,
+        shape=shape,
+        body=_body(model, linear, weights),
     )
+    return base if full else _adapted(base, model, recipe)
 
 
 def spread(hardware: HardwareSpec) -> Spread:
@@ -170,13 +201,15 @@ def memory(
     share = over.devices if over.sharded else 1
     # Without sharding, processes keep the gradients in the buckets that they send as well.
     twice = 2 if over.devices > 1 and not over.sharded else 1
+    copies += own * base.merged
     # Of what is spread out, a layer at a time is whole.
     copies = copies // base.body.layers if over.sharded else copies
     return Memory(
         weights=round(held / share + copies),
         gradients=round(twice * base.trained * learning / share),
         optimizer=round(states / share),
-        activations=_activations(base, recipe, hardware, tokens, row) + learned * base.body.vocabulary * LAST,
+        activations=_activations(base, recipe, hardware, tokens, row)
+        + base.body.vocabulary * (learned * LAST + (2 * _product(recipe) * tokens if base.body.whole else 0)),
     )
 
 
@@ -188,26 +221,61 @@ def _activations(base: Base, recipe: RecipeSpec, hardware: HardwareSpec, tokens:
     """
     body = base.body
     stream = BYTES[recipe.weights]
-    product = 2 if "bf16" in (recipe.precision, recipe.weights) else 4
-    layer = 2 * stream * body.width + product * (2 * body.queries + 2 * body.keys)
-    if recipe.method == "full":
-        fed = body.fed if product < stream else 2 * body.width
-        layer += product * (fed + (4 if body.gated else 2) * body.inner)
+    product = _product(recipe)
+    full = recipe.method == "full"
+    given = 4 if body.doubled and recipe.precision == "bf16" else stream
+    # Only what reads the residual stream itself is given its precision.
+    norms = given * min(body.normed, 2 * body.width) + product * max(0, body.normed - 2 * body.width)
+    # In fp32 whatever the weights: what it is given and, if its weights learn, what they are multiplied with.
+    norms += (8 if full else 4) * body.written
+    layer = norms + product * (2 * body.queries + 2 * body.keys) + (2 * body.width if body.drops else 0)
+    if full or (recipe.weights, recipe.precision) == ("fp32", "fp32"):
+        fed = body.fed if product < given else min(2 * body.width, body.normed + body.written)
+        layer += product * (fed + (4 if body.gated else 1 if body.relu else 2) * body.inner)
     else:
-        layer += product * (base.copied // body.layers + (3 if body.gated else 1) * body.inner)
-    layer += 2 * body.width if body.drops else 0
-    if not recipe.packing and row <= SHORT:
-        layer += body.heads * row * (4 + product)  # Written out: the weights of every pair.
+        layer += (2 if recipe.precision == "bf16" else 4) * base.copied // body.layers
+        layer += product * (3 if body.gated else 1) * body.inner
+    # Experts are gone through in the weights' own precision; what they are given and what they return is kept too.
+    layer += stream * ((4 if body.gated else 2) * body.picked + 2 * body.width * body.experts)
+    layer += body.heads * row * _pair(body, recipe, product, row)
     if hardware.gradient_checkpointing:
         return tokens * (stream * body.width * body.layers + layer)
     return tokens * layer * body.layers
 
 
-def _has_adapter(name: str, recipe: RecipeSpec) -> bool:
-    if recipe.method == "full":
-        return False
-    targets = recipe.lora.targets
-    return not targets or any(name == target or name.endswith(f".{target}") for target in targets)
+def _product(recipe: RecipeSpec) -> int:
+    return 2 if "bf16" in (recipe.precision, recipe.weights) else 4
+
+
+def _pair(body: Body, recipe: RecipeSpec, product: int, row: int) -> int:
+    """Return the bytes kept of the weight of each pair of tokens; 0 where they are not written out."""
+    if body.capped and (recipe.packing or row <= SHORT):
+        return 8
+    if not recipe.packing and (row <= SHORT or not body.fused):
+        return 4 if product == 4 else 6
+    return 0
+
+
+def _adapted(base: Base, model: Any, recipe: RecipeSpec) -> Base:
+    """Return a base with the recipe's adapters; the model is changed in place."""
+    with torch.device("meta"):
+        found = with_adapters(model, recipe.model_copy(update={"method": "lora"}), ())
+    layers = [each for each in model.get_decoder().modules() if isinstance(each, BaseTunerLayer)]
+    # Experts have several adapters, one around another.
+    held = {id(each.get_base_layer()): each.get_base_layer() for each in layers}.values()
+    return replace(
+        base,
+        trained=sum(weight.numel() for weight in found.parameters() if weight.requires_grad),
+        copied=sum(_inputs(each) for each in held if isinstance(each, nn.Linear | Conv1D)),
+        merged=sum(weight.numel() for each in held for weight in _experts(each)),
+    )
+
+
+def _experts(module: Any) -> list[Any]:
+    """Return the weights that a module holds of all experts at once."""
+    if isinstance(module, nn.Conv1d):
+        return []
+    return [weight for weight in module.parameters(recurse=False) if weight.ndim == 3 and len(weight) > 1]
 
 
 def _inputs(module: Any) -> int:
@@ -215,24 +283,63 @@ def _inputs(module: Any) -> int:
     return int(rows if isinstance(module, Conv1D) else columns)
 
 
-def _body(config: Any, linear: list[tuple[str, Any]], weights: list[Any]) -> Body:
-    width, heads = config.hidden_size, getattr(config, "num_attention_heads", 0)
-    head = getattr(config, "head_dim", None) or (width // heads if heads else 0)
-    inner = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * width
-    kinds = {NUMBER.sub("", name): _inputs(module) for name, module in linear}
-    dropout = getattr(config, "resid_pdrop", None) or getattr(config, "hidden_dropout", None) or 0
+def _body(model: Any, linear: list[Any], weights: list[Any]) -> Body:
+    config = model.config.get_text_config()
+    width, layers = config.hidden_size, config.num_hidden_layers
+    heads, queries, keys = attention_of(config)
+    modules = dict(model.get_decoder().named_modules())
+    gated = any("gate" in name for name, _ in model.get_decoder().named_parameters())
+    # Of a feed-forward layer's matrices, each has the width on one side.
+    inside = (3 if gated else 2) * width
+    experts = [weight for module in modules.values() for weight in _experts(module)]
+    picks = (getattr(config, "num_experts_per_tok", None) or 1) if experts else 0
+    attention = 2 * width * (queries + keys)
+    inner = max(0, sum(each.weight.numel() for each in linear) // layers - attention) // inside
+    normed, written = _norms(modules, width, heads, queries, keys)
+    dropouts = ("resid_pdrop", "hidden_dropout", "dropout")
     return Body(
-        layers=config.num_hidden_layers,
+        layers=layers,
         width=width,
-        queries=heads * head,
-        keys=(getattr(config, "num_key_value_heads", None) or heads) * head,
+        queries=queries,
+        keys=keys,
         heads=heads,
         inner=inner,
-        # Of a layer's other two, one is fed by attention, and one by the activation function.
-        fed=max(2 * width, sum(kinds.values()) - heads * head - inner),
-        gated=any("gate" in name for name in kinds),
-        drops=dropout > 0,
+        picked=sum(weight.numel() * picks // len(weight) for weight in experts) // layers // inside,
+        experts=picks,
+        # Of a layer's others, one is fed by attention, and one by the activation function.
+        fed=max(0, sum(map(_inputs, linear)) // layers - queries - inner),
+        normed=normed // layers,
+        written=written // layers,
+        doubled=any(isinstance(module, nn.LayerNorm) for module in modules.values()),
+        gated=gated,
+        relu=any(isinstance(module, nn.ReLU) for module in modules.values()),
+        fused=bool(model._supports_sdpa),
+        capped=bool(getattr(config, "attn_logit_softcapping", None)),
+        whole=any(
+            "logit" in name and not name.startswith("attn") and value and value != 1
+            for name, value in config.to_dict().items()
+        ),
+        drops=any(getattr(config, name, None) for name in dropouts),
         vocabulary=config.vocab_size,
         positions=getattr(config, "max_position_embeddings", None),
         factors=sum(sum(weight.shape[-2:]) if weight.ndim > 1 else weight.numel() for weight in weights),
     )
+
+
+def _norms(modules: Mapping[str, Any], width: int, heads: int, queries: int, keys: int) -> tuple[int, int]:
+    """Return what all norms are given of a token: those computed in one go, and those written out."""
+    normed = written = 0
+    for name, module in modules.items():
+        kind = type(module).__name__
+        if not kind.endswith("Norm"):
+            continue
+        weight = getattr(module, "weight", None)
+        size = width if weight is None else weight.numel()
+        if heads and size == queries // heads:  # Head by head.
+            size = queries if name.rpartition(".")[2].startswith("q") else keys
+        llamas = kind.endswith("RMSNorm") and hasattr(module, "variance_epsilon")
+        if isinstance(module, nn.LayerNorm) or llamas:
+            normed += size
+        else:
+            written += size
+    return normed, written

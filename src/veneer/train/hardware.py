@@ -62,16 +62,33 @@ def shape_of_model(model: Any, *, adapters: bool) -> Shape:
     """
     config = model.config.get_text_config()
     looked_up = {id(weight): weight for layer in _ends(model) for weight in layer.parameters()}
-    heads = getattr(config, "num_attention_heads", 0)  # Recurrent models have none.
     whole = sum(weight.numel() for weight in model.parameters())
     head = model.get_output_embeddings()
     return Shape(
         body=whole - sum(weight.numel() for weight in looked_up.values()),
         head=head.weight.numel() if head is not None else 0,
         layers=config.num_hidden_layers,
-        width=heads * (getattr(config, "head_dim", None) or config.hidden_size // heads) if heads else 0,
+        width=attention_of(config)[1],
         passes=4.0 if adapters else 6.0,
     )
+
+
+def attention_of(config: Any) -> tuple[int, int, int]:
+    """Return how many heads a layer's attention has, and how wide all its queries and all its keys are.
+
+    Args:
+        config: Of a text model; where layers differ, they are averaged.
+    """
+    found = []
+    for layer in getattr(config, "per_layer_config", None) or [config]:
+        heads = getattr(layer, "num_attention_heads", None) or 0  # Recurrent models have none.
+        # Where positions are kept apart (DeepSeek), `head_dim` is of one part.
+        own = getattr(layer, "qk_head_dim", None) or getattr(layer, "head_dim", None)
+        width = own or (layer.hidden_size // heads if heads else 0)
+        keys = getattr(layer, "num_key_value_heads", None) or heads
+        found.append((heads, heads * width, keys * width))
+    heads, queries, keys = (sum(each) // len(found) for each in zip(*found, strict=True))
+    return heads, queries, keys
 
 
 def _ends(model: Any) -> list[Any]:

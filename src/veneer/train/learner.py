@@ -145,7 +145,7 @@ def learner_of(
     if plugin := accelerator.state.deepspeed_plugin:
         _instruct(plugin, recipe)
     if recipe.method != "full":
-        model = _with_adapters(model, recipe, loaded.new)
+        model = with_adapters(model, recipe, loaded.new)
     if recipe.method != "qlora" and accelerator.distributed_type in WHOLE:
         # Before it is looked at: what is computed in one go is told by where the weights are.
         model.to(accelerator.device)
@@ -263,7 +263,17 @@ def _pieces(rows: Sequence[Encoded], learner: Learner) -> Iterator[list[Encoded]
         yield piece
 
 
-def _with_adapters(model: Any, recipe: RecipeSpec, new_tokens: Sequence[int]) -> Any:
+def with_adapters(model: Any, recipe: RecipeSpec, new_tokens: Sequence[int]) -> Any:
+    """Return a model with the recipe's adapters around it.
+
+    Args:
+        model: It is changed in place.
+        recipe: Its method is not `full`.
+        new_tokens: Tokens whose rows learn too.
+
+    Raises:
+        ModelError: The recipe names layers that the model has not.
+    """
     import peft
 
     spec = recipe.lora

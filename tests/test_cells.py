@@ -266,6 +266,20 @@ def test_what_another_run_was_at_is_told_while_it_is_waited_for(tmp_path: Path) 
     assert set(told) == {"busy"}
 
 
+def test_what_another_run_was_at_is_not_told_while_a_cell_is_run_here(tmp_path: Path) -> None:
+    told: list[str] = []
+    work = partial(look_for, tmp_path / "made", 0.1)
+    with crew(2) as hands:
+        cells = [Cell(name="busy", work=work), Cell(name="here", work=partial(make_late, tmp_path / "made"))]
+        hands.run(cells, lambda _: None, told.extend)
+    assert told == []
+
+
+def make_late(file: Path) -> None:
+    time.sleep(1.5)
+    file.touch()
+
+
 def look_for(file: Path, seconds: float) -> str | Busy:
     """Come back busy until the file is there, or after many tries without it."""
     time.sleep(seconds)

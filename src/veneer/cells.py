@@ -93,7 +93,8 @@ class Crew:
         Args:
             cells: The work; names are for progress and errors.
             done: Called with a cell's name when it has ended.
-            tick: Called about twice a second while cells run, with the names of those that another run was at.
+            tick: Called about twice a second while cells run; while no other is run here, with the names of those that
+                another run was at.
 
         Raises:
             CellsError: One or more cells failed.
@@ -120,7 +121,8 @@ class Crew:
             # A timeout, so that Ctrl-C is heard between the waits on every platform.
             arrived = _arrived(ended, TICK)
             if time.monotonic() - told >= TICK or not arrived:
-                tick([cell.name for cell, one in zip(cells, results, strict=True) if one is Busy.BUSY])
+                busy = [cell.name for cell, one in zip(cells, results, strict=True) if one is Busy.BUSY]
+                tick(busy if len(self._busy) <= len(busy) - len(again) else [])
                 told = time.monotonic()
             for index, future in arrived:
                 self._release(future)

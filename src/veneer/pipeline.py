@@ -272,14 +272,14 @@ def journal_of(place: Path) -> Path:
 
 
 def _tell(store: Store, stage: str, left: Sequence[Order], watch: Watch, busy: Sequence[str] = ()) -> None:
-    if stage == "train":
+    waiting = [(order, who) for order in left if order.name in busy and (who := store.awaited(order))]
+    if waiting and len(waiting) == len(busy):
+        order, who = waiting[0]
+        watch.waits(stage, order.name, who, order.needs.home)
+    elif stage == "train":
         watch.learned(ladder.progress(store.root.parent, [order.name for order in left]))
     else:
         watch.heard(*progress(journal_of(store.root.parent)))
-    for order in left:
-        if order.name in busy and (who := store.awaited(order)):
-            watch.waits(stage, order.name, who, order.needs.home)
-            break
 
 
 def _collect(study: Study, master: ModelRef) -> list[Order]:

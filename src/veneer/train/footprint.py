@@ -249,9 +249,10 @@ def _product(recipe: RecipeSpec) -> int:
 
 def _pair(body: Body, recipe: RecipeSpec, product: int, row: int) -> int:
     """Return the bytes kept of the weight of each pair of tokens; 0 where they are not written out."""
-    if body.capped and (recipe.packing or row <= SHORT):
+    eager = not recipe.packing and (row <= SHORT or not body.fused)
+    if body.capped and (recipe.packing or eager):
         return 8
-    if not recipe.packing and (row <= SHORT or not body.fused):
+    if eager:
         return 4 if product == 4 else 6
     return 0
 
@@ -327,11 +328,12 @@ def _body(model: Any, linear: list[Any], weights: list[Any]) -> Body:
 
 
 def _norms(modules: Mapping[str, Any], width: int, heads: int, queries: int, keys: int) -> tuple[int, int]:
-    """Return what all norms are given of a token: those computed in one go, and those written out."""
+    """Return what all layers' norms are given of a token: those computed in one go, and those written out."""
     normed = written = 0
     for name, module in modules.items():
         kind = type(module).__name__
-        if not kind.endswith("Norm"):
+        # What belongs to a layer has the layer's number in its name.
+        if not kind.endswith("Norm") or not any(part.isdigit() for part in name.split(".")):
             continue
         weight = getattr(module, "weight", None)
         size = width if weight is None else weight.numel()

@@ -64,7 +64,7 @@ def load(base: Path, recipe: RecipeSpec) -> Loaded:
         model = AutoModelForCausalLM.from_pretrained(
             base, local_files_only=True, trust_remote_code=False, **options
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise ModelError(
             f"{base}: cannot be loaded: {error}. A folder as written by `save_pretrained` is wanted."
         ) from error

@@ -188,10 +188,9 @@ class Store:
                 first, *others = self._leases(order)
                 ours = stack.enter_context(lease.held(first, lease.PATIENCE))
                 if ours and order.needs.home:
+                    # Whoever held the order's own had this one too, and has it no more: it is gone.
                     for path in others:
-                        path.unlink(
-                            missing_ok=True
-                        )  # Whoever held it asked, and does so no more: it is gone.
+                        path.unlink(missing_ok=True)
                 yield ours and all(stack.enter_context(lease.held(path, lease.PATIENCE)) for path in others)
             except OSError as error:
                 if error.errno not in {errno.ENOSPC, errno.EDQUOT}:

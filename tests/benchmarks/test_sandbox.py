@@ -118,6 +118,17 @@ def test_what_a_program_waits_for_a_processor_is_not_held_against_it() -> None:
 
 
 @needs_sandbox
+def test_a_program_that_ends_while_its_time_is_counted_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def count_slowly(_: int) -> float:
+        time.sleep(1)
+        return 0.0
+
+    monkeypatch.setattr(sandbox, "not_asleep", count_slowly)
+    (ran,) = run([f"import time\ntime.sleep({TIGHT.wall_seconds + 0.3})\n"], TIGHT)
+    assert (ran.passed, ran.detail) == (True, "")
+
+
+@needs_sandbox
 @pytest.mark.parametrize(
     ("program", "detail"),
     [

@@ -40,6 +40,8 @@ from veneer.errors import SandboxError
 
 START_SECONDS = 60
 """How long a sandbox may take to start; the program's own time begins after it."""
+MOMENT = 0.5
+"""Seconds that a program is left, once its time is up, for word of its end to arrive."""
 DETAIL = 1000
 """The most characters of a detail: an assertion on long lists would fill the table of grades."""
 READY = b"ready\n"
@@ -330,7 +332,7 @@ def _watch(pid: int, output: FileIO, result: FileIO, limits: Limits) -> _Seen:
     """Read what a sandbox says until it has ended or must be stopped."""
     said = {output: b"", result: b""}
     caps = {output: limits.output_kb << 10, result: 1 << 10}
-    started, stopped, until = 0.0, "", time.monotonic() + START_SECONDS
+    started, stopped, until, late = 0.0, "", time.monotonic() + START_SECONDS, False
     with exit_of(pid) as ended, selectors.DefaultSelector() as selector:
         for stream in (output, result, ended):
             os.set_blocking(stream.fileno(), False)
@@ -352,7 +354,11 @@ def _watch(pid: int, output: FileIO, result: FileIO, limits: Limits) -> _Seen:
                 until = started + limits.wall_seconds
             elif alive and time.monotonic() >= until:
                 if started and (later := started + limits.wall_seconds + not_asleep(pid)) > time.monotonic():
-                    until = later
+                    until, late = later, False
+                    continue
+                if started and not late:
+                    # What ends while it is counted is counted no more, and that it ended is not heard of yet.
+                    until, late = time.monotonic() + MOMENT, True
                     continue
                 stopped = (
                     f"time ran out: {limits.wall_seconds:g} s" if started else "it did not start in time"

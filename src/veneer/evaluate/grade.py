@@ -28,7 +28,7 @@ from veneer.records import Completion, Contestant, Grade, Outcome, Stop, Style, 
 from veneer.store import Artefact, Order
 from veneer.study import EvaluateSpec
 
-VERSION = 9
+VERSION = 10
 GRADES, STYLE, GRADING, METRICS = "grades.jsonl", "style.jsonl", "grading.json", "metrics.jsonl"
 
 

@@ -50,13 +50,6 @@ class Cell:
     needs: Needs = ONE_CORE
 
 
-@dataclass(frozen=True, slots=True)
-class _Failed:
-    """What came of a cell that a person, a file or a machine kept from its end."""
-
-    reason: str
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Worker:
     """A process that runs one cell at a time, and sees these GPUs alone."""
@@ -130,8 +123,8 @@ class Crew:
                 if results[index] is Busy.BUSY:
                     again.append(index)
                     continue
-                if isinstance(results[index], _Failed):
-                    failures.append(f"{cells[index].name}: {results[index].reason}")
+                if isinstance(results[index], VeneerError):
+                    failures.append(f"{cells[index].name}: {results[index]}")
                 left -= 1
                 done(cells[index].name)
                 if (ready := behind.get(index)) is not None:
@@ -236,13 +229,13 @@ def _leave(*_: object) -> None:
 
 
 def _outcome(future: Future[Any]) -> Any:
-    """Return what came of a cell; a bug is raised as it is."""
+    """Return what came of a cell, or the error that kept it from its end; a bug is raised as it is."""
     try:
         return future.result()
     except VeneerError as error:
-        return _Failed(str(error))
+        return error
     except BrokenProcessPool:
-        return _Failed(
+        return CellsError(
             "its worker process died, most likely for want of memory; run again, with fewer workers (--workers 1) if "
             "it happens again"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from veneer import pipeline
 from veneer.cells import Cell, crew
 from veneer.machines import Machine, here, named
-from veneer.models.encode import Encoded
+from veneer.models.encode import IGNORED, Encoded
 from veneer.needs import Needs
 from veneer.store import Order, Store
 from veneer.study import Study
@@ -150,4 +150,4 @@ def _steps(plan: BasePlan, train: TrainSpec) -> Iterator[list[Encoded]]:
 
 def _row(length: int, learned: int, vocabulary: int) -> Encoded:
     ids = tuple(place % vocabulary for place in range(length))
-    return Encoded(input_ids=ids, labels=(*(-100 for _ in range(length - learned)), *ids[length - learned :]))
+    return Encoded(input_ids=ids, labels=(IGNORED,) * (length - learned) + ids[length - learned :])

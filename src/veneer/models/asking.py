@@ -366,10 +366,10 @@ def _heard(desk: _Desk) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     known = {}
     for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is signal.SIG_IGN:
+        before = signal.getsignal(number)
+        if before is signal.SIG_IGN:
             continue
         try:
-            before = signal.getsignal(number)
             loop.add_signal_handler(number, partial(desk.stop, None, int(number)))
         except (ValueError, RuntimeError):
             break  # Only the main thread hears signals.

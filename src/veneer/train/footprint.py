@@ -143,9 +143,10 @@ def read(checkpoint: Path, recipe: RecipeSpec) -> Base:
     ]
     full = recipe.method == "full"
     shape = shape_of_model(model, adapters=not full)
+    whole = sum(weight.numel() for weight in weights)
     base = Base(
-        parameters=sum(weight.numel() for weight in weights),
-        trained=sum(weight.numel() for weight in weights),
+        parameters=whole,
+        trained=whole,
         linear=sum(each.weight.numel() for each in linear) + (head.weight.numel() if head else 0),
         copied=0,
         merged=0,

@@ -109,7 +109,7 @@ def test_nothing_is_removed_while_a_run_works(study: Path) -> None:
     store = pipeline.store_of(study)
     with (
         lease.held(store.root / "train" / ".a-0.lease", patience=0),
-        pytest.raises(StoreError, match="a run works here \\(process"),
+        pytest.raises(StoreError, match="a run works here: process"),
     ):
         cleaning.leftovers([study])
 

@@ -27,7 +27,8 @@ def hold(path: Path, host: str, length: float) -> None:
 def started(path: Path, host: str = "", length: float = lease.LEASE) -> BaseProcess:
     process = SPAWN.Process(target=hold, args=(path, host, length))
     process.start()
-    while lease.holder(path) is None:
+    while not ((who := lease.holder(path)) and who.process):
+        assert process.is_alive()
         time.sleep(0.02)
     return process
 
@@ -120,3 +121,55 @@ def test_a_holder_that_lost_its_lease_ends(tmp_path: Path) -> None:
     (tmp_path / "a.lease").unlink()
     process.join()
     assert process.exitcode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("words", ["", "filelock/2\npid=4"], ids=["empty", "torn"])
+def test_a_lease_whose_holder_was_killed_before_it_wrote_its_name_is_taken_over(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "LEASE", 0.6)
+    path = tmp_path / "a.lease"
+    path.write_text(words)
+    os.utime(path, (0, 0))
+    with lease.held(path, patience=0) as ours:
+        assert ours
+        assert (who := lease.holder(path))
+        assert who.process == os.getpid()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whoever_waits_as_long_as_it_takes_outlives_a_lease_without_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "LEASE", 0.6)
+    (tmp_path / "a.lease").touch()
+    with lease.held(tmp_path / "a.lease", patience=-1) as ours:
+        assert ours
+
+
+def test_a_lease_that_has_just_been_made_is_left_to_whoever_made_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "LEASE", 0.1)
+    path = tmp_path / "a.lease"
+    path.touch()
+    with lease.held(path, patience=0) as ours:
+        assert not ours
+    assert lease.other(path) is None
+    who = lease.holder(path)
+    assert str(who) == "a process that left no name (heard of 0 s ago)"
+    os.utime(path, (0, 0))
+    assert lease.other(path) is not None
+
+
+def test_an_empty_lease_that_is_renewed_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a network file system another machine may see a file's renewals before its words."""
+    monkeypatch.setattr(lease, "LEASE", 0.3)
+    path = tmp_path / "a.lease"
+    path.touch()
+    look, until = lease._Look(path=path), time.monotonic() + 0.9
+    while time.monotonic() < until:
+        look()
+        os.utime(path)
+        time.sleep(0.05)
+    assert path.read_text() == ""

@@ -91,8 +91,7 @@ class Board:
 
     def waits(self, stage: str, cell: str, who: Holder, asks: bool) -> None:
         """Say for which run a cell waits."""
-        of = f"process {who.process} on {who.host} (heard of {who.age:.0f} s ago)"
-        said = f"{cell} waits for {of}"
+        said = f"{cell} waits for {who}"
         said += ": one run asks endpoints at a time" if asks else ", which makes it"
         self._say(said)
         self._log(f"{stage}: {said}")

@@ -121,7 +121,7 @@ def _refuse_at_work(root: Path) -> None:
         with lease.held(path, patience=0) as free:
             if not free and (who := lease.holder(path)):
                 raise StoreError(
-                    f"{root}: a run works here (process {who.process} on {who.host}, heard of {who.age:.0f} s ago). "
+                    f"{root}: a run works here: {who}. "
                     f"Let it end, or end it; what a machine that died holds is free after {lease.LEASE:.0f} s."
                 )
 

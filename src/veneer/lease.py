@@ -27,6 +27,11 @@ LEASE = 90.0
 PATIENCE = 1.0
 """Seconds that one try waits."""
 POLL = 0.1
+NAMED = 5.0
+"""Seconds after which whoever takes a lease has long written its name into it, unless it was killed before."""
+HEALED = 3.0
+"""Seconds within which filelock takes over a lease whose words are none of its own."""
+NOBODY = "nobody\n"
 FIRST = "effffffc"
 """Linux's name for the numbers that processes have outside of containers."""
 _LOST = (
@@ -47,8 +52,13 @@ class Holder:
 
     host: str
     process: int
+    """0 where it has not written its name: it does so this moment, or was killed before it could."""
     age: float
     """Seconds since it was renewed, as far as the clocks of both machines agree."""
+
+    def __str__(self) -> str:
+        who = f"process {self.process} on {self.host}" if self.process else "a process that left no name"
+        return f"{who} (heard of {self.age:.0f} s ago)"
 
     @property
     def expired(self) -> bool:
@@ -83,11 +93,12 @@ def held(path: Path, patience: float) -> Iterator[bool]:
 def _taken(lock: SoftFileLease, path: Path, patience: float) -> bool:
     # Whose clock is right is not known: that a holder is gone is told by looking for a whole lease, in one go, once it
     # seems to have missed a renewal.
-    for seconds in (patience, 1.2 * LEASE):
+    for seconds in (patience, 1.2 * LEASE + HEALED):
         try:
-            lock.acquire(timeout=seconds, poll_interval=POLL)
+            lock.acquire(timeout=seconds, poll_interval=POLL, cancel_check=_Look(path=path))
         except Timeout:
-            if not ((who := holder(path)) and who.age > LEASE / 2):
+            who = holder(path)
+            if who is None or who.age <= (LEASE / 2 if who.process else NAMED):
                 return False
         except LeaseSettingsMismatch as error:
             raise StoreError(
@@ -96,6 +107,36 @@ def _taken(lock: SoftFileLease, path: Path, patience: float) -> bool:
         else:
             return True
     return False
+
+
+@dataclass(slots=True, kw_only=True)
+class _Look:
+    """Looks at a lease again and again, and gives up for its holder when that left it empty for `LEASE` seconds.
+
+    filelock makes a lease's file and then writes into it who holds it; between the two a process may be killed. It lets
+    nobody take over an empty file, but one whose words are none of its own.
+    """
+
+    path: Path
+    state: tuple[int, int, int] | None = None
+    since: float = 0.0
+
+    def __call__(self) -> bool:
+        """Return whether the waiting is to end: never."""
+        try:
+            with self.path.open("rb") as file:
+                found = os.fstat(file.fileno())
+        except OSError:
+            return False
+        now, state = time.monotonic(), (found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
+        if found.st_size or state != self.state:
+            self.state, self.since = state, now
+        elif now - self.since >= LEASE:
+            # At once in place. Should the holder live after all, it ends as one whose lease was taken over.
+            words = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+            words.write_text(NOBODY, encoding="utf-8")
+            os.replace(words, self.path)
+        return False
 
 
 def sure(paths: Iterable[Path]) -> None:
@@ -114,23 +155,25 @@ def sure(paths: Iterable[Path]) -> None:
 
 def holder(path: Path) -> Holder | None:
     """Return who holds a lease; None if nobody does, or its holder's process is gone as far as can be seen here."""
+    owner = SoftFileLease(path, lease_duration=LEASE).owner
     try:
-        renewed = path.stat().st_mtime
+        age = max(0.0, time.time() - path.stat().st_mtime)
     except FileNotFoundError:
         return None
-    owner = SoftFileLease(path, lease_duration=LEASE).owner
-    if owner is None or _is_gone(owner.hostname, owner.pid):
+    if owner is None:
+        return Holder(host="", process=0, age=age)
+    if _is_gone(owner.hostname, owner.pid):
         return None
     # Where processes have numbers of their own (containers), the host's name is followed by which numbers those are.
-    return Holder(
-        host=owner.hostname.partition("?")[0], process=owner.pid, age=max(0.0, time.time() - renewed)
-    )
+    return Holder(host=owner.hostname.partition("?")[0], process=owner.pid, age=age)
 
 
 def other(path: Path) -> Holder | None:
     """Return who holds a lease, unless it is this process or a worker of its."""
     ours = {os.getpid(), *(child.pid for child in multiprocessing.active_children())}
     who = holder(path)
+    if who and who.process == 0 and who.age <= NAMED:
+        return None  # It writes its name this moment, whoever it is.
     return None if who and who.process in ours and not elsewhere(path) else who
 
 

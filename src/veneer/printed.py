@@ -111,10 +111,7 @@ def holders(states: list[pipeline.StageState]) -> Iterator[str]:
     """Yield a line for each cell that a run is making this moment: who makes it, and when that was last heard."""
     for state in states:
         for name, one in state.holders:
-            yield (
-                f"{state.stage}: {name} is being made by process {one.process} on {one.host} "
-                f"(heard of {one.age:.0f} s ago)"
-            )
+            yield f"{state.stage}: {name} is being made by {one}"
 
 
 def checks(found: Sequence[Checked]) -> Iterator[str]:

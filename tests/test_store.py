@@ -16,7 +16,7 @@ from veneer.disk import digest
 from veneer.errors import DataError, StoreError
 from veneer.lease import Busy
 from veneer.needs import Needs
-from veneer.store import Artefact, Order, Store, publish
+from veneer.store import ASKING, Artefact, Order, Store, publish
 
 
 def write_text_file(text: str, folder: Path) -> None:
@@ -140,6 +140,20 @@ def test_what_another_run_makes_is_left_to_it_and_so_is_what_shares_its_line(
     assert store.attempt(order(name="first", line="trunk")) == made
     assert store.holder(order(name="first", line="trunk")) is None
     assert isinstance(store.attempt(order(line="trunk")), Artefact)
+
+
+def test_what_a_run_was_killed_at_while_it_took_the_leases_is_made_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "LEASE", 0.3)
+    monkeypatch.setattr(lease, "NAMED", 0.1)
+    store, asked = Store(root=tmp_path / "artefacts"), order(needs=Needs(home=True))
+    taken = tmp_path / ASKING
+    taken.parent.mkdir()
+    taken.touch()
+    os.utime(taken, (0, 0))
+    assert isinstance(store.build(asked), Artefact)
+    assert not taken.exists()
 
 
 def test_of_the_runs_that_share_a_folder_one_asks_endpoints_at_a_time(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from veneer import lease
 from veneer.errors import StoreError
+from veneer.models import journal as journal_module
 from veneer.models.journal import Answer, open_journal, progress, reading
 from veneer.records import Stop
 
@@ -147,6 +149,15 @@ def test_a_journal_whose_making_was_killed_holds_no_answers(tmp_path: Path) -> N
     (tmp_path / "j").touch()
     with reading(tmp_path / "j") as journal:
         assert journal.answered() == 0
+
+
+def test_a_journal_has_all_of_its_tables_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where its making is killed: a transaction that has begun is never committed."""
+    monkeypatch.setattr(journal_module, "_TABLES", f"{journal_module._TABLES} and then what cannot be")
+    with pytest.raises(StoreError, match="syntax error"), open_journal(tmp_path / "j"):
+        pass
+    with closing(sqlite3.connect(tmp_path / "j")) as base:
+        assert base.execute("SELECT name FROM sqlite_master").fetchall() == []
 
 
 def test_nothing_is_written_while_another_machine_holds_the_right_to_ask(

@@ -223,7 +223,11 @@ def open_journal(path: Path) -> Iterator[Journal]:
         # FULL: a commit has reached the disk when it returns. WAL: one write to it a commit, and readers never wait.
         base.execute("PRAGMA journal_mode = WAL")
         base.execute("PRAGMA synchronous = FULL")
-        base.executescript(_TABLES)
+        # All or none: whoever finds some of the tables takes the file for damaged.
+        if base.execute("SELECT count(*) FROM sqlite_master WHERE name = 'batch_requests'").fetchone() == (
+            0,
+        ):
+            base.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
         yield Journal(path=path, base=base)
 
 

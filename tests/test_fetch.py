@@ -177,6 +177,23 @@ def test_a_model_on_the_hub_is_named_with_its_commit(study: Path) -> None:
         load(study)
 
 
+def test_what_a_killed_call_left_goes_with_the_next(
+    study: Path, hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, kept = tmp_path / "far" / "out", shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    with pytest.raises(StoreError):
+        fetch.fetch(study, out, lambda _: killed())
+    assert list(out.parent.iterdir())
+    monkeypatch.setattr(shutil, "rmtree", kept)
+    fetch.fetch(study, out, lambda _: None)
+    assert list(out.parent.iterdir()) == [out]
+
+
+def killed() -> None:
+    raise StoreError("stands for kill -9, after which nothing is tidied up")
+
+
 def test_nothing_is_written_over(study: Path, hub: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="is not empty"):
         fetch.fetch(study, tmp_path, lambda _: None)

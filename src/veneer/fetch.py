@@ -1,7 +1,6 @@
 """Brings everything that a study names into one folder, with checksums: models, data sets, prompts, items."""
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -39,8 +38,10 @@ def fetch(study_file: Path, folder: Path, say: Say) -> Path:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StoreError(f"{folder}: is not empty; name a new folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = folder.with_name(f".{folder.name}.fetching")
-    shutil.rmtree(fresh, ignore_errors=True)
+    # Of one name, so that the next call removes what a killed one left.
+    work = folder.with_name(f".{folder.name}.fetching")
+    fresh, place = work / "bundle", work / "data"
+    shutil.rmtree(work, ignore_errors=True)
     fetched: dict[Path, str] = {}
 
     def model(name: str, revision: str) -> Path:
@@ -49,29 +50,28 @@ def fetch(study_file: Path, folder: Path, say: Say) -> Path:
         return path
 
     try:
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
-            place = Path(temporary)
-            study = _without_hub(load(study_file, model), place, fetched)
-            models = [
-                *study.bases.values(),
-                *study.students.values(),
-                study.teacher,
-                *study.judges_own.values(),
-            ]
-            for url in sorted({spec.endpoint.url for spec in models if spec.endpoint}):
-                say(f"{url}: an endpoint stays where it is; a run must reach it")
-            moved = belongings.of(pipeline.with_items(study, place))
-            for where, path in moved.paths.items():
-                _copy(path, fresh / where)
-                local = "made from the tasks' data" if path.is_relative_to(place) else f"copied from {path}"
-                say(f"{where}: {fetched.get(path, local)}")
+        place.mkdir(parents=True)
+        study = _without_hub(load(study_file, model), place, fetched)
+        models = [
+            *study.bases.values(),
+            *study.students.values(),
+            study.teacher,
+            *study.judges_own.values(),
+        ]
+        for url in sorted({spec.endpoint.url for spec in models if spec.endpoint}):
+            say(f"{url}: an endpoint stays where it is; a run must reach it")
+        moved = belongings.of(pipeline.with_items(study, place))
+        for where, path in moved.paths.items():
+            _copy(path, fresh / where)
+            local = "made from the tasks' data" if path.is_relative_to(place) else f"copied from {path}"
+            say(f"{where}: {fetched.get(path, local)}")
         disk.write_text(fresh / study_file.name, moved.text)
         disk.write_text(fresh / SUMS, "".join(_sums(fresh)))
         if folder.exists():
             folder.rmdir()
         fresh.rename(folder)
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
     return folder / study_file.name
 
 

@@ -1,5 +1,6 @@
 """A lease is one run's alone, is renewed while it works, and is another's once it is gone."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -8,9 +9,11 @@ import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import filelock
 import pytest
 
 from veneer import lease
+from veneer.errors import StoreError
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -124,27 +127,75 @@ def test_a_holder_that_lost_its_lease_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", ["", "filelock/2\npid=4"], ids=["empty", "torn"])
+@pytest.mark.parametrize("patience", [0, -1], ids=["in a hurry", "for ever"])
 def test_a_lease_whose_holder_was_killed_before_it_wrote_its_name_is_taken_over(
-    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: str, patience: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "LEASE", 0.6)
+    quick(monkeypatch)
     path = tmp_path / "a.lease"
     path.write_text(words)
     os.utime(path, (0, 0))
-    with lease.held(path, patience=0) as ours:
+    with lease.held(path, patience) as ours:
         assert ours
         assert (who := lease.holder(path))
         assert who.process == os.getpid()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_whoever_waits_as_long_as_it_takes_outlives_a_lease_without_a_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("host", ["", "node7"])
+def test_a_lease_is_taken_over_where_the_file_system_exchanges_no_names(
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "LEASE", 0.6)
-    (tmp_path / "a.lease").touch()
+    quick(monkeypatch)
+    kill(started(tmp_path / "a.lease", host, length=lease.LEASE))
+    monkeypatch.setattr(filelock._soft, "exchange_names", refuse)
     with lease.held(tmp_path / "a.lease", patience=-1) as ours:
         assert ours
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_became_anothers_lease_meanwhile_is_put_back(tmp_path: Path) -> None:
+    path = tmp_path / "a.lease"
+    path.touch()
+    judged = path.stat()
+    path.unlink()
+    path.write_text("another's")
+    os.utime(path, (0, 0))
+    lease._put_aside(path, judged)
+    assert path.read_text() == "another's"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_not_to_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "closed")
+
+    monkeypatch.setattr(filelock.SoftFileLease, "acquire", closed)
+    with pytest.raises(StoreError, match="Give this user the right"), lease.held(tmp_path / "a", patience=0):
+        pass
+
+
+def test_a_lease_stays_ours_under_another_name_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.lease"
+    with lease.held(path, patience=0):
+        monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
+        lease.sure([path])
+        assert not lease.elsewhere(path)
+        path.unlink()
+        kill(started(path))
+        with pytest.raises(StoreError, match="lease was lost"):
+            lease.sure([path])
+
+
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "LEASE", 0.6)
+    monkeypatch.setattr(lease, "HEALED", 0.3)
+
+
+def refuse(*_: object) -> None:
+    raise OSError(errno.EINVAL, "no names are exchanged here")
 
 
 def test_a_lease_that_has_just_been_made_is_left_to_whoever_made_it(
@@ -164,12 +215,12 @@ def test_a_lease_that_has_just_been_made_is_left_to_whoever_made_it(
 
 def test_an_empty_lease_that_is_renewed_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a network file system another machine may see a file's renewals before its words."""
-    monkeypatch.setattr(lease, "LEASE", 0.3)
+    quick(monkeypatch)
     path = tmp_path / "a.lease"
     path.touch()
-    look, until = lease._Look(path=path), time.monotonic() + 0.9
+    look, until = lease._Look(path=path), time.monotonic() + 1.5
     while time.monotonic() < until:
         look()
         os.utime(path)
         time.sleep(0.05)
-    assert path.read_text() == ""
+    assert path.exists()

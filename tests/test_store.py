@@ -171,8 +171,11 @@ def test_of_the_runs_that_share_a_folder_one_asks_endpoints_at_a_time(tmp_path: 
     assert isinstance(store.attempt(order(name="other", needs=Needs(home=True))), Artefact)
 
 
-def test_who_may_ask_waits_for_no_cell_of_one_that_asked_before_and_is_gone(tmp_path: Path) -> None:
-    store, asks = Store(root=tmp_path / "artefacts"), order(name="asks", needs=Needs(home=True))
+@pytest.mark.parametrize("shared", [{"needs": Needs(home=True)}, {"line": "trunk"}], ids=["asking", "line"])
+def test_who_has_what_cells_share_waits_for_no_cell_of_one_that_had_it_before_and_is_gone(
+    shared: dict[str, Any], tmp_path: Path
+) -> None:
+    store, asks = Store(root=tmp_path / "artefacts"), order(name="asks", **shared)
     left = store.root / asks.stage / f".asks-{asks.key[:12]}.lease"
     with lease.held(left, patience=0):
         assert isinstance(store.attempt(asks), Artefact)
@@ -197,7 +200,7 @@ def test_who_keeps_a_cell_from_being_made_is_who_asks_or_else_who_makes_it(
 def lose_the_lease(path: Path, folder: Path) -> None:
     """Make something while another run takes the lease over, as after a night in which this machine slept."""
     (folder / "half.txt").write_text("half")
-    path.write_text(path.read_text().replace("pid=", "pid=1").replace("host=", "host=other-"))
+    path.write_text(path.read_text().replace("pid=", "pid=1").replace("token=", "token=0"))
 
 
 def test_what_another_run_has_taken_over_is_not_finished_by_this_one(tmp_path: Path) -> None:
@@ -229,6 +232,22 @@ def test_a_report_is_published_once_and_replaced_when_it_is_another(tmp_path: Pa
         publish(made.path, tmp_path / "report")
         assert (tmp_path / "report" / "result.txt").read_text() == text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report", "store"]
+
+
+def test_what_is_published_already_needs_no_right_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Store(root=tmp_path / "store").build(order())
+    publish(made.path, tmp_path / "report")
+    monkeypatch.setattr(lease, "held", None)
+    publish(made.path, tmp_path / "report")
+
+
+def test_half_of_what_another_has_made_since_is_not_begun(tmp_path: Path) -> None:
+    store = Store(root=tmp_path)
+    made = store.build(order())
+    made.path.with_name(f"{made.path.name}.partial").mkdir()
+    assert not store.is_begun(order())
 
 
 def test_a_damaged_artefact_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ lm-eval's tasks, and the pages' indexes. The journal of requests, the votes, log
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,13 +118,19 @@ def _there(root: Path) -> Iterator[Path]:
 
 
 def _refuse_at_work(root: Path) -> None:
-    for path in root.glob("*/*.lease"):
-        with lease.held(path, patience=0) as free:
-            if not free and (who := lease.holder(path)):
-                raise StoreError(
-                    f"{root}: a run works here: {who}. "
-                    f"Let it end, or end it; what a machine that died holds is free after {lease.LEASE:.0f} s."
-                )
+    # All at once: what a machine that died holds is known to be free only when it was looked at for a while.
+    with ThreadPoolExecutor(32) as pool:
+        for who in filter(None, pool.map(_at_work, root.glob("*/*.lease"))):
+            raise StoreError(
+                f"{root}: a run works here: {who}. Let it end, or end it; what a machine that died holds is free after "
+                f"{lease.LEASE:.0f} s."
+            )
+
+
+def _at_work(path: Path) -> lease.Holder | None:
+    """Return who holds a lease; it is removed where nobody does."""
+    with lease.held(path, patience=0) as free:
+        return None if free else lease.holder(path)
 
 
 def _size(path: Path) -> int:

@@ -6,17 +6,20 @@ waiter's own clock: the clocks of two machines need not agree. It needs no lock 
 network file systems have.
 """
 
+import errno
 import multiprocessing
 import os
+import secrets
 import signal
-import socket
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from filelock import LeaseCompromise, LeaseSettingsMismatch, SoftFileLease, Timeout
 
@@ -30,10 +33,9 @@ POLL = 0.1
 NAMED = 5.0
 """Seconds after which whoever takes a lease has long written its name into it, unless it was killed before."""
 HEALED = 3.0
-"""Seconds within which filelock takes over a lease whose words are none of its own."""
-NOBODY = "nobody\n"
-FIRST = "effffffc"
-"""Linux's name for the numbers that processes have outside of containers."""
+"""Seconds within which filelock takes over a lease whose holder is gone from this machine, where it can."""
+_OURS: set[str] = set()
+"""The words by which this process knows the leases that it holds; its machine's name may change meanwhile."""
 _LOST = (
     "this run's lease was lost: the machine slept, or the folder could not be reached. What is half-made is kept: run "
     "again."
@@ -83,10 +85,14 @@ def held(path: Path, patience: float) -> Iterator[bool]:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = SoftFileLease(path, lease_duration=LEASE, on_compromise=_end)
     ours = _taken(lock, path, patience)
+    word = lock.token if ours else None
+    if word:
+        _OURS.add(word)
     try:
         yield ours
     finally:
-        if ours:
+        if word:
+            _OURS.remove(word)
             lock.release()
 
 
@@ -98,11 +104,18 @@ def _taken(lock: SoftFileLease, path: Path, patience: float) -> bool:
             lock.acquire(timeout=seconds, poll_interval=POLL, cancel_check=_Look(path=path))
         except Timeout:
             who = holder(path)
-            if who is None or who.age <= (LEASE / 2 if who.process else NAMED):
+            if not path.exists() or (who and who.age <= (LEASE / 2 if who.process else NAMED)):
                 return False
         except LeaseSettingsMismatch as error:
             raise StoreError(
                 f"{path}: another version of Veneer works here ({error}). Let it end, or end it, and run again."
+            ) from error
+        except OSError as error:
+            if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
+                raise
+            raise StoreError(
+                f"{path}: cannot be made, or what another user left there not be removed ({error}). Give this user the "
+                f"right to write in {path.parent}, or work in a folder of your own."
             ) from error
         else:
             return True
@@ -111,10 +124,10 @@ def _taken(lock: SoftFileLease, path: Path, patience: float) -> bool:
 
 @dataclass(slots=True, kw_only=True)
 class _Look:
-    """Looks at a lease again and again, and gives up for its holder when that left it empty for `LEASE` seconds.
+    """Looks at a lease again and again, and puts it aside once its holder is gone and filelock should have done so.
 
-    filelock makes a lease's file and then writes into it who holds it; between the two a process may be killed. It lets
-    nobody take over an empty file, but one whose words are none of its own.
+    filelock takes nothing over where the file system cannot exchange two names (NFS, SMB), and nowhere an empty file:
+    it makes a lease's file and then writes into it who holds it, and between the two a process may be killed.
     """
 
     path: Path
@@ -123,20 +136,45 @@ class _Look:
 
     def __call__(self) -> bool:
         """Return whether the waiting is to end: never."""
-        try:
-            with self.path.open("rb") as file:
-                found = os.fstat(file.fileno())
-        except OSError:
+        found = _found(self.path)
+        if found is None:
             return False
         now, state = time.monotonic(), (found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
-        if found.st_size or state != self.state:
+        if state != self.state:
             self.state, self.since = state, now
-        elif now - self.since >= LEASE:
-            # At once in place. Should the holder live after all, it ends as one whose lease was taken over.
-            words = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-            words.write_text(NOBODY, encoding="utf-8")
-            os.replace(words, self.path)
+        elif now - self.since >= HEALED + (0 if holder(self.path) is None else LEASE):
+            _put_aside(self.path, found)
         return False
+
+
+def _found(path: Path) -> os.stat_result | None:
+    """Return what is known of a lease's file; it is opened, for NFS may tell old news of one that is not."""
+    try:
+        with path.open("rb") as file:
+            return os.fstat(file.fileno())
+    except FileNotFoundError:
+        return None
+    except PermissionError:
+        return path.lstat()  # It is another user's.
+
+
+def _put_aside(path: Path, judged: os.stat_result) -> None:
+    """Remove a lease, unless it has become another's meanwhile."""
+    aside = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return
+    moved = aside.lstat()
+    if (moved.st_ino, moved.st_mtime_ns) != (judged.st_ino, judged.st_mtime_ns):
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            pass  # Somebody was faster; whose lease this was ends as one that was taken over.
+        except OSError:  # No file has two names here.
+            aside.rename(path)
+            return
+    aside.unlink()
 
 
 def sure(paths: Iterable[Path]) -> None:
@@ -146,11 +184,15 @@ def sure(paths: Iterable[Path]) -> None:
         StoreError: Another run has taken one over.
     """
     for path in paths:
-        lock = SoftFileLease(path, lease_duration=LEASE)
-        if not lock.is_lock_held_by_us:
+        if not _is_ours(path):
             time.sleep(POLL)  # Whoever looks whether a lease is to be had may put it aside for a moment.
-            if not lock.is_lock_held_by_us:
+            if not _is_ours(path):
                 raise StoreError(f"{path}: {_LOST}")
+
+
+def _is_ours(path: Path) -> bool:
+    owner = SoftFileLease(path, lease_duration=LEASE).owner
+    return owner is not None and owner.token in _OURS
 
 
 def holder(path: Path) -> Holder | None:
@@ -165,7 +207,7 @@ def holder(path: Path) -> Holder | None:
     if _is_gone(owner.hostname, owner.pid):
         return None
     # Where processes have numbers of their own (containers), the host's name is followed by which numbers those are.
-    return Holder(host=owner.hostname.partition("?")[0], process=owner.pid, age=age)
+    return Holder(host=owner.hostname.partition("?pidns-")[0], process=owner.pid, age=age)
 
 
 def other(path: Path) -> Holder | None:
@@ -180,14 +222,15 @@ def other(path: Path) -> Holder | None:
 def elsewhere(path: Path) -> bool:
     """Return whether somebody on another machine (or in a container of its own) holds a lease."""
     owner = SoftFileLease(path, lease_duration=LEASE).owner
-    return owner is not None and owner.hostname != _machine()
+    return owner is not None and owner.token not in _OURS and owner.hostname != _machine()
 
 
+@cache
 def _machine() -> str:
     """Return how leases call this machine; where processes have numbers of their own, with which numbers those are."""
-    numbers = Path("/proc/self/ns/pid")
-    found = f"{numbers.stat().st_ino:x}" if numbers.exists() else FIRST
-    return socket.gethostname() + ("" if found == FIRST else f"?pidns-{found}")
+    with TemporaryDirectory() as place, SoftFileLease(Path(place) / "any", lease_duration=LEASE) as lock:
+        assert lock.owner is not None, "it is held"
+        return lock.owner.hostname
 
 
 def _is_gone(host: str, process: int) -> bool:

@@ -187,8 +187,8 @@ class Store:
             try:
                 first, *others = self._leases(order)
                 ours = stack.enter_context(lease.held(first, lease.PATIENCE))
-                if ours and order.needs.home:
-                    # Whoever held the order's own had this one too, and has it no more: it is gone.
+                if ours:
+                    # Whoever held the others had this one too, and has it no more: it is gone.
                     for path in others:
                         path.unlink(missing_ok=True)
                 yield ours and all(stack.enter_context(lease.held(path, lease.PATIENCE)) for path in others)
@@ -206,9 +206,10 @@ class Store:
         return [*([self.root.parent / ASKING] if order.needs.home else []), *shared, own]
 
     def is_begun(self, order: Order) -> bool:
-        """Return whether a half-filled folder of this order lies in the store."""
+        """Return whether the order's artefact is half-made."""
         path = self.root / order.label
-        return path.with_name(path.name + ".partial").exists()
+        # Who slept until another had made it may leave half of one beside it.
+        return not path.exists() and path.with_name(path.name + ".partial").exists()
 
 
 def _seal(folder: Path, order: Order) -> None:
@@ -254,8 +255,14 @@ def _check(path: Path, key: str) -> None:
 
 def publish(made: Path, place: Path) -> None:
     """Put a copy of an artefact where people look for it, unless it lies there already."""
+
+    def lies_there() -> bool:
+        return place.exists() and digest(place) == digest(made)
+
+    if lies_there():
+        return  # Whoever may only read needs no lease.
     with lease.held(place.with_name(f".{place.name}.lease"), patience=-1):
-        if place.exists() and digest(place) == digest(made):
+        if lies_there():
             return
         fresh = place.with_name(f".{place.name}.new")
         shutil.rmtree(fresh, ignore_errors=True)

@@ -27,7 +27,7 @@ from veneer.train.learner import Learner, Loaded, learner_of, load, mean_loss, s
 from veneer.train.preflight import Finding
 from veneer.train.schedule import factor
 from veneer.train.scored import learned
-from veneer.train.state import State, newest, restore, save
+from veneer.train.state import State, newest, restore, save, tidy
 
 PATIENCE = 20
 """Steps in a row that may be worse than knowing nothing before the run is called diverged."""
@@ -102,6 +102,9 @@ def fit(learner: Learner, course: Course, run: Run, folder: Path, log: Log) -> l
     Raises:
         ModelError: The loss is no number, or has stayed worse than knowing nothing.
     """
+    if learner.accelerator.is_main_process:
+        for place in filter(None, (folder / SAVED, run.trunk)):
+            tidy(place)
     state = _furthest(run, course, folder)
     losses = list(state[1].losses) if state else []
     if state:

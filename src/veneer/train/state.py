@@ -2,12 +2,14 @@
 
 import os
 import re
+import secrets
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 from safetensors.torch import load_file, save_file
 
 from veneer.disk import Row, read_json, sync, write_json
@@ -15,6 +17,8 @@ from veneer.errors import ModelError
 from veneer.train.learner import Learner
 
 STEP = re.compile(r"step-\d{9}")
+WRITING = ".writing-"
+"""How folders are called that are being written, before a word of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +38,11 @@ def save(learner: Learner, state: State, folder: Path) -> None:
     final = folder / f"step-{state.step:09d}"
     if final.exists():
         return
-    writing = folder / ".writing"
+    # A name of its own: a process that slept until its lease was another's may wake while that one saves.
+    (word,) = broadcast_object_list([secrets.token_hex(4)])
+    writing = folder / f"{WRITING}{word}"
     main = learner.accelerator.is_main_process
     if main:
-        shutil.rmtree(writing, ignore_errors=True)
         writing.mkdir(parents=True)
     learner.accelerator.wait_for_everyone()
     if is_sharded(learner):
@@ -56,6 +61,12 @@ def save(learner: Learner, state: State, folder: Path) -> None:
             if older != final:
                 shutil.rmtree(older)
     learner.accelerator.wait_for_everyone()
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a save that was killed has left."""
+    for left in folder.glob(f"{WRITING}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def newest(folder: Path) -> State | None:

@@ -80,7 +80,8 @@ def held(path: Path, patience: float) -> Iterator[bool]:
         patience: Seconds to wait for it; -1 for as long as it takes. More where its holder seems gone.
 
     Raises:
-        StoreError: Another version of Veneer, with leases of another length, works on the same folder.
+        StoreError: Another version of Veneer, with leases of another length, works on the same folder, or this user may
+            not write in it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = SoftFileLease(path, lease_duration=LEASE, on_compromise=_end)

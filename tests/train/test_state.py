@@ -30,8 +30,9 @@ def of(step: int) -> State:
     return State(step=step, losses=(), amounts=())
 
 
+@pytest.mark.parametrize("step", [50, 60])
 def test_who_wakes_while_its_successor_saves_mixes_nothing_into_that(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     woken: list[bool] = []
 
@@ -39,7 +40,7 @@ def test_who_wakes_while_its_successor_saves_mixes_nothing_into_that(
         save_file(tensors, file)
         if not woken:
             woken.append(True)
-            save(learner(50.0), of(50), tmp_path)
+            save(learner(step), of(step), tmp_path)
 
     monkeypatch.setattr(state, "save_file", write)
     save(learner(60.0), of(60), tmp_path)

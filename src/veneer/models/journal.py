@@ -224,9 +224,7 @@ def open_journal(path: Path) -> Iterator[Journal]:
         base.execute("PRAGMA journal_mode = WAL")
         base.execute("PRAGMA synchronous = FULL")
         # All or none: whoever finds some of the tables takes the file for damaged.
-        if base.execute("SELECT count(*) FROM sqlite_master WHERE name = 'batch_requests'").fetchone() == (
-            0,
-        ):
+        if not base.execute("SELECT 1 FROM sqlite_master WHERE name = 'batch_requests'").fetchone():
             base.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
         yield Journal(path=path, base=base)
 

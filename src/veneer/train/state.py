@@ -55,7 +55,12 @@ def save(learner: Learner, state: State, folder: Path) -> None:
         for file in writing.rglob("*"):
             if file.is_file():
                 sync(file)
-        os.replace(writing, final)
+        try:
+            os.replace(writing, final)
+        except OSError:
+            if not final.exists():
+                raise
+            shutil.rmtree(writing)  # That other one has saved the same step, to the same bit.
         sync(folder)
         for older in _states(folder):
             if older != final:

@@ -7,10 +7,10 @@ artefacts, and the journal of answers that are paid for. strace (Debian: apt-get
 that makes its n-th call of one kind, just before the call, for n = 1, 1 + every, and so on until the run ends by
 itself; and, for so many leases, who is about to write its name into it. Then the same command runs unhindered.
 
-Ends with one line of JSON: `kills`, `identical` (artefacts, by their digests, after each restart), `stuck` (restarts
-that did not end within five minutes, or with an error), `paid_twice` (answers in the journal at a kill that were asked
-for again), `in_flight_again` (requests asked again without an answer at the kill, at most 4 a kill), `slowest_restart`
-in seconds (90 of them pass where a lease was left without a name), and what went wrong, by kill.
+Ends with one line of JSON: `kills`, `identical` (artefacts and report, by their digests, after each restart), `stuck`
+(restarts that did not end within five minutes), `paid_twice` (answers in the journal at a kill that were asked for
+again), `in_flight_again` (requests asked again that had no answer there at the kill, at most 4 a kill),
+`slowest_restart` in seconds (90 of them pass where a lease was left without a name), and `wrong`: what, by kill.
 """
 
 import argparse

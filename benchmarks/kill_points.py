@@ -26,7 +26,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
-from veneer.disk import digest, write_rows
+from kill_study import made_in, run_of
+
+from veneer.disk import write_rows
 from veneer.models.journal import open_journal
 
 CALLS = (
@@ -53,7 +55,6 @@ class Tally:
     paid_twice: int = 0
     in_flight_again: int = 0
     slowest_restart: float = 0.0
-    stuck: int = 0
     wrong: dict[str, str] = field(default_factory=dict)
 
 
@@ -110,7 +111,11 @@ def main() -> None:
     for name in ["requests/.asking", *cells][: asked.leases]:
         folder, _, cell = name.rpartition("/")
         strike(tally, asked.folder, wanted, "write", 1, f"{folder}/.{cell.removeprefix('.')}.lease")
-    result = asdict(tally) | {"identical": not tally.wrong, "slowest_restart": round(tally.slowest_restart)}
+    result = asdict(tally) | {
+        "identical": not tally.wrong,
+        "stuck": list(tally.wrong.values()).count("stuck"),
+        "slowest_restart": round(tally.slowest_restart),
+    }
     print(json.dumps(result))
 
 
@@ -149,7 +154,6 @@ def strike(
     tally.paid_twice += max(0, len(Teacher.asked) - before - (QUESTIONS - recorded))
     tally.in_flight_again += len(Teacher.asked) - first - QUESTIONS
     tally.slowest_restart = max(tally.slowest_restart, seconds)
-    tally.stuck = list(tally.wrong.values()).count("stuck")
     said = tally.wrong.get(point, "as uninterrupted")
     print(f"{point}: {'ended' if ended else 'killed'}, {seconds:.1f} s, {said}", file=sys.stderr, flush=True)
     shutil.rmtree(place)
@@ -171,10 +175,8 @@ def write(folder: Path, port: int) -> None:
 
 def run(place: Path, hindered: list[str] | None = None) -> "subprocess.CompletedProcess[str]":
     """Run a copy of the study to its end."""
-    command = [sys.executable, "-m", "veneer.cli", "run", str(place / "study.yaml"), "--workers", "2"]
-    return subprocess.run(
-        [*(hindered or []), *command], capture_output=True, text=True, check=False, timeout=300
-    )
+    command = [*(hindered or []), *run_of(place, "2")]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
 def answers(place: Path) -> int:
@@ -187,17 +189,6 @@ def answers(place: Path) -> int:
         found = opened.answered()
     shutil.rmtree(look)
     return found
-
-
-def made_in(place: Path) -> dict[str, str]:
-    """Return the digest of every artefact and of the report."""
-    root = place / "study"
-    cells = {
-        str(path.relative_to(root)): digest(path)
-        for path in root.glob("artefacts/*/*")
-        if path.is_dir() and not path.name.startswith(".")
-    }
-    return cells | {"report": digest(root / "report")}
 
 
 if __name__ == "__main__":

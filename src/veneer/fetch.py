@@ -37,7 +37,6 @@ def fetch(study_file: Path, folder: Path, say: Say) -> Path:
     folder = folder.resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StoreError(f"{folder}: is not empty; name a new folder.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
     # Of one name, so that the next call removes what a killed one left.
     work = folder.with_name(f".{folder.name}.fetching")
     fresh, place = work / "bundle", work / "data"

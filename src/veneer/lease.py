@@ -21,7 +21,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from filelock import LeaseCompromise, LeaseSettingsMismatch, SoftFileLease, Timeout
+from filelock import LeaseCompromise, LeaseSettingsMismatch, OwnerRecord, SoftFileLease, Timeout
 
 from veneer.errors import StoreError
 
@@ -192,13 +192,13 @@ def sure(paths: Iterable[Path]) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    owner = SoftFileLease(path, lease_duration=LEASE).owner
+    owner = _owner(path)
     return owner is not None and owner.token in _OURS
 
 
 def holder(path: Path) -> Holder | None:
     """Return who holds a lease; None if nobody does, or its holder's process is gone as far as can be seen here."""
-    owner = SoftFileLease(path, lease_duration=LEASE).owner
+    owner = _owner(path)
     try:
         age = max(0.0, time.time() - path.stat().st_mtime)
     except FileNotFoundError:
@@ -222,8 +222,13 @@ def other(path: Path) -> Holder | None:
 
 def elsewhere(path: Path) -> bool:
     """Return whether somebody on another machine (or in a container of its own) holds a lease."""
-    owner = SoftFileLease(path, lease_duration=LEASE).owner
+    owner = _owner(path)
     return owner is not None and owner.token not in _OURS and owner.hostname != _machine()
+
+
+def _owner(path: Path) -> OwnerRecord | None:
+    """Return what stands in a lease; None where there is none, or nothing that can be read."""
+    return SoftFileLease(path, lease_duration=LEASE).owner
 
 
 @cache
